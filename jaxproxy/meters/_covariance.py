@@ -1,0 +1,126 @@
+"""Meters of the covariance of an activation and of its spectrum."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxproxy.meters._activation import Activation
+from jaxproxy.meters._meter import Meter, as_kinds
+from jaxproxy.types import Array
+
+__all__ = ["ACTIVATIONS", "covariance", "renyi_entropy", "spectrum"]
+
+ACTIVATIONS: dict[str, tuple[str, ...]] = {
+    "relu": ("relu",),
+    "conv": ("conv",),
+    "bn": ("bn",),
+    "convlin": ("conv", "linear"),
+    "cell": ("cell", "reduction"),
+    "rcb": ("relu", "conv", "bn"),
+    "rcbl": ("relu", "conv", "bn", "linear"),
+    "leaf": ("none", "skip", "relu", "conv", "bn", "pool", "linear"),
+}
+"""Groups of taps by name: the readings of InTrain that its paper leaves open."""
+
+
+def covariance(
+    layers: str | tuple[str, ...] = "conv", *, rows: str = "pixels"
+) -> Meter:
+    r"""Trace, squared Frobenius norm and size of each covariance, float[L, 3].
+
+    The participation ratio needs no eigenvalues:
+    :math:`(\sum\lambda)^2 / \sum\lambda^2 = (\mathrm{tr}\,C)^2 / \|C\|_F^2`. The size is
+    that of the matrix: C, or B for ``"images"``.
+
+    Args:
+      layers: name in :data:`ACTIVATIONS`, or tap kinds.
+      rows: what the observations are. ``"pixels"``: C x C covariance of channels over
+        the B*H*W pixels, centred, divisor n - 1. ``"raw"``: the same without centring.
+        ``"images"``: C*H*W features over the B images, by their B x B Gram matrix.
+
+    References:
+      Zhou et al., "InTrain", CVPR 2026, equations 1-2, arXiv:2606.18676.
+    """
+    measures = {"pixels": _pixels, "raw": _raw, "images": _images}
+    if rows not in measures:
+        raise ValueError(f"unknown rows {rows!r}; choose from {sorted(measures)}")
+    option = "" if rows == "pixels" else f",rows={rows}"
+    kinds, label = as_kinds(layers, ACTIVATIONS)
+    return Meter(f"covariance({label}{option})", kinds, "forward", measures[rows])
+
+
+def spectrum(layers: str | tuple[str, ...] = "conv") -> Meter:
+    """Eigenvalues of the channel covariance, descending, float[L, max C].
+
+    Divisor n - 1; layers with fewer channels end in zeros. An eigendecomposition per
+    layer: dearer than :func:`covariance`, and slow on GPU beyond 32 channels.
+    """
+    kinds, label = as_kinds(layers, ACTIVATIONS)
+    return Meter(f"spectrum({label})", kinds, "forward", _eigenvalues)
+
+
+def renyi_entropy(
+    layers: str | tuple[str, ...] = "conv", *, order: float = 1.0
+) -> Meter:
+    r"""Renyi entropy of the normalised spectrum, in nats, float[L]; 0 if all zero.
+
+    :math:`H_\alpha = \log(\sum_i p_i^\alpha) / (1 - \alpha)` with
+    :math:`p = \lambda / \sum\lambda`. Order 1 is Shannon's, the logarithm of the
+    effective rank (Roy and Vetterli, EUSIPCO 2007); order 2 is the logarithm of the
+    participation ratio; order infinity is that of the stable rank.
+    """
+    if not order > 0:
+        raise ValueError(f"order must be positive, not {order}")
+    kinds, label = as_kinds(layers, ACTIVATIONS)
+
+    def measure(activation: Activation) -> Array:
+        return _renyi(_eigenvalues(activation), order)
+
+    return Meter(f"renyi_entropy({label},order={order:g})", kinds, "forward", measure)
+
+
+def _summary(covariance: Array, size: int) -> Array:
+    trace, square = jnp.trace(covariance), jnp.square(covariance).sum()
+    return jnp.stack([trace, square, jnp.full((), size, trace.dtype)])
+
+
+def _pixels(activation: Activation) -> Array:
+    n = activation.samples
+    return _summary(activation.moments[1] * (n / (n - 1)), activation.channels)
+
+
+def _raw(activation: Activation) -> Array:
+    flat = activation.value.reshape(-1, activation.channels)
+    return _summary(_product(flat) / len(flat), activation.channels)
+
+
+def _images(activation: Activation) -> Array:
+    flat = activation.value.reshape(activation.shape[0], -1)
+    flat = flat - flat.mean(0, keepdims=True)
+    # The Gram matrix of the images has the same non-zero eigenvalues.
+    return _summary(_product(flat.T) / (len(flat) - 1), len(flat))
+
+
+def _product(flat: Array) -> Array:
+    return lax.dot_general(flat, flat, (((0,), (0,)), ((), ())))
+
+
+def _eigenvalues(activation: Activation) -> Array:
+    n = activation.samples
+    values = jnp.linalg.eigvalsh(activation.moments[1] * (n / (n - 1)))
+    return jnp.maximum(values[::-1], 0)
+
+
+def _renyi(eigenvalues: Array, order: float) -> Array:
+    total = eigenvalues.sum()
+    p = jnp.where(total > 0, eigenvalues / jnp.where(total > 0, total, 1), 0)
+    if order == 1:
+        entropy = -jax.scipy.special.xlogy(p, p).sum()
+    elif order == float("inf"):
+        entropy = -jnp.log(jnp.where(total > 0, p.max(), 1))
+    else:
+        moment = jnp.where(p > 0, jnp.where(p > 0, p, 1) ** order, 0).sum()
+        entropy = jnp.log(jnp.where(total > 0, moment, 1)) / (1 - order)
+    return entropy
+
+

@@ -1,0 +1,23 @@
+"""Zero-cost proxies, one family of papers per file."""
+
+from jaxproxy.proxies._counts import macs, params
+from jaxproxy.proxies._epsinas import epsinas, grey_images
+from jaxproxy.proxies._epsinas_weights import search_weights
+from jaxproxy.proxies._intrain import capacity, gamma, gradient_health, intrain
+from jaxproxy.proxies._proxy import Proxy
+from jaxproxy.proxies._table import PROXIES, parse_proxy
+
+__all__ = [
+    "PROXIES",
+    "Proxy",
+    "capacity",
+    "epsinas",
+    "gamma",
+    "gradient_health",
+    "grey_images",
+    "intrain",
+    "macs",
+    "params",
+    "parse_proxy",
+    "search_weights",
+]

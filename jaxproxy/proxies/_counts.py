@@ -1,0 +1,25 @@
+"""Sizes as proxies: the baselines that every other proxy has to beat."""
+
+import numpy as np
+
+from jaxproxy.proxies._proxy import Proxy
+
+__all__ = ["macs", "params"]
+
+
+def params() -> Proxy:
+    """Trainable parameters of the network that is trained, whatever the fidelity."""
+    return Proxy(
+        "params",
+        count=lambda space, codes: np.array([space.num_params(c) for c in codes], float),
+        reference="number of trainable parameters",
+    )
+
+
+def macs() -> Proxy:
+    """Multiply-adds of its convolutions and linear layers for one image."""
+    return Proxy(
+        "macs",
+        count=lambda space, codes: np.array([space.num_macs(c) for c in codes], float),
+        reference="multiply-adds of convolutions and linear layers",
+    )

@@ -1,0 +1,160 @@
+r"""InTrain and its forward half, capacity.
+
+Activations of layer l, as rows of a matrix, have covariance C_l. Its participation
+ratio PR = (tr C)^2 / ||C||_F^2 says along how many directions they spread. With
+gamma = sum_l log PR(C_l), h_i = min(1, std(g_i) / (max |g_i| + eps)) for the gradient
+g_i of each parameter tensor and o = sum_i h_i, the score is gamma (1 + o) / log(L + 1).
+"""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+
+from jaxproxy.meters import Meter, covariance, gradient
+from jaxproxy.proxies._proxy import Proxy
+from jaxproxy.readings import Readings
+from jaxproxy.types import Array
+
+__all__ = ["capacity", "gamma", "gradient_health", "intrain", "log_participation_ratio"]
+
+COUPLINGS = ("product", "sum", "gamma", "o")
+DEAD = ("paper", "live")
+DEPTHS: dict[str, Callable[[Array], Array]] = {
+    "log": lambda n: jnp.log(n + 1),
+    "sqrt": lambda n: jnp.sqrt(n + 1),
+    "linear": lambda n: n + 1,
+    "none": jnp.ones_like,
+}
+_JITTER = 1e-10
+_PAPER = "Zhou et al., InTrain, CVPR 2026, arXiv:2606.18676"
+
+
+def log_participation_ratio(
+    readings: Readings, meter: Meter, *, jitter: float = _JITTER
+) -> Array:
+    """log PR of each slot of a :func:`~jaxproxy.meters.covariance` meter, float[L].
+
+    The paper adds ``jitter`` times the identity, so an all-zero activation has
+    PR = C, the largest value there is. Slots the architecture lacks read 0.
+    """
+    trace, square, channels = jnp.moveaxis(readings[meter], -1, 0)
+    trace_j = trace + jitter * channels
+    square_j = square + 2 * jitter * trace + jitter**2 * channels
+    # Large and small activations alike: the square of a trace of 1e-20 underflows.
+    ratio = 2 * jnp.log(trace_j) - jnp.log(jnp.maximum(square_j, _tiny(square)))
+    present = readings.present(meter)
+    ratio = jnp.where(trace > 0, ratio, jnp.log(jnp.where(present, channels, 1)))
+    return jnp.where(present, ratio, 0)
+
+
+def gamma(readings: Readings, meter: Meter, *, dead: str) -> tuple[Array, Array]:
+    """Sum of log PR over layers and how many there are, both float[].
+
+    Args:
+      readings: of one architecture.
+      meter: a covariance meter.
+      dead: ``"paper"`` counts a layer with zero covariance as PR = C, ``"live"`` leaves
+        it out.
+    """
+    counted = readings.present(meter)
+    if dead == "live":
+        counted &= readings[meter][:, 0] > 0
+    ratios = log_participation_ratio(readings, meter)
+    return jnp.where(counted, ratios, 0).sum(), counted.sum().astype(ratios.dtype)
+
+
+def gradient_health(readings: Readings, meter: Meter, *, eps: float = 1e-10) -> Array:
+    """h of each parameter tensor, float[P]: 0 for one that gets no gradient.
+
+    Args:
+      readings: of one architecture.
+      meter: a :func:`~jaxproxy.meters.gradient` meter.
+      eps: added to the largest magnitude.
+    """
+    std, largest = jnp.moveaxis(readings[meter], -1, 0)
+    return jnp.minimum(1, std / (largest + eps))
+
+
+def capacity(
+    *,
+    layers: str = "conv",
+    depth: str = "log",
+    dead: str = "live",
+    rows: str = "pixels",
+) -> Proxy:
+    r"""InTrain's forward half: :math:`\sum_l \log PR(C_l) / \log(L + 1)`, live layers.
+
+    It ranks NAS-Bench-201 as well as the whole, at a fraction of the cost.
+
+    Args:
+      layers: which activations count, a name in ``meters.ACTIVATIONS``.
+      depth: correction for the number of layers L: ``"log"`` divides by log(L + 1),
+        ``"sqrt"`` by its square root, ``"linear"`` by L + 1, ``"none"`` by nothing.
+      dead: ``"live"`` leaves all-zero activations out of the sum and of L, ``"paper"``
+        counts them as the paper's jitter would.
+      rows: see :func:`~jaxproxy.meters.covariance`.
+    """
+    _check(depth=(depth, DEPTHS), dead=(dead, DEAD))
+    meter = covariance(layers, rows=rows)
+
+    def score(readings: Readings) -> Array:
+        total, count = gamma(readings, meter, dead=dead)
+        return total / DEPTHS[depth](count)
+
+    return Proxy("capacity", meters=(meter,), score=score, reference=_PAPER)
+
+
+def intrain(
+    *,
+    layers: str = "conv",
+    params: str = "weights",
+    dead: str = "paper",
+    coupling: str = "product",
+    depth: str = "log",
+    rows: str = "pixels",
+) -> Proxy:
+    r"""Intrinsic trainability, :math:`\gamma (1 + o) / \log(L + 1)`.
+
+    The paper leaves open which layers and tensors count; the defaults are the reading
+    that reproduces its published correlations.
+
+    Args:
+      layers: which activations count in gamma, a name in ``meters.ACTIVATIONS``.
+      params: which tensors count in o, a name in ``meters.PARAMETERS``.
+      dead: ``"paper"`` counts all-zero activations with PR = C, ``"live"`` not at all.
+      coupling: ``"product"`` gamma (1 + o), ``"sum"`` gamma + o, ``"gamma"`` or ``"o"``.
+      depth: see :func:`capacity`; it applies to every coupling.
+      rows: see :func:`~jaxproxy.meters.covariance`.
+
+    References:
+      Zhou et al., "InTrain", CVPR 2026, equations 1-5, arXiv:2606.18676.
+    """
+    _check(depth=(depth, DEPTHS), dead=(dead, DEAD), coupling=(coupling, COUPLINGS))
+    activations, gradients = covariance(layers, rows=rows), gradient(params)
+
+    def score(readings: Readings) -> Array:
+        total, count = gamma(readings, activations, dead=dead)
+        health = gradient_health(readings, gradients).sum()
+        coupled = {
+            "product": total * (1 + health),
+            "sum": total + health,
+            "gamma": total,
+            "o": health,
+        }[coupling]
+        return coupled / DEPTHS[depth](count)
+
+    return Proxy(
+        "intrain", meters=(activations, gradients), score=score, reference=_PAPER
+    )
+
+
+def _check(**options: tuple[str, object]) -> None:
+    for name, (value, choices) in options.items():
+        if value not in choices:  # type: ignore[operator]
+            raise ValueError(
+                f"unknown {name} {value!r}; choose from {sorted(choices)}"  # type: ignore[call-overload]
+            )
+
+
+def _tiny(like: Array) -> Array:
+    return jnp.asarray(jnp.finfo(like.dtype).tiny, like.dtype)

@@ -1,0 +1,164 @@
+"""Readings: all summaries of one architecture from one forward and backward pass."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxproxy.meters import Meter, Probe
+from jaxproxy.network import Network, Rows, Slot, Tap
+from jaxproxy.types import Array, Batch
+
+__all__ = ["Readings", "collect", "cross_entropy"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Readings:
+    """Summaries stacked over taps, in network order; index it by meter.
+
+    A pytree, so it passes through ``jax.jit``, ``jax.vmap`` and ``jax.lax.map``.
+    """
+
+    values: dict[str, Array]
+    """Meter name -> float[L, ...]; zero in slots the architecture does not have."""
+    mask: dict[str, Array]
+    """Meter name -> bool[L], the slots the architecture has."""
+    layout: "Layout"
+
+    def __getitem__(self, meter: Meter) -> Array:
+        """The summaries of a meter, float[L, ...]."""
+        return self._get(self.values, meter)
+
+    def present(self, meter: Meter) -> Array:
+        """Which slots this architecture has, bool[L]."""
+        return self._get(self.mask, meter)
+
+    def count(self, meter: Meter) -> Array:
+        """How many slots this architecture has, int32[]."""
+        return self.present(meter).sum()
+
+    def slots(self, meter: Meter) -> tuple[Slot, ...]:
+        """Names, kinds, depths and channels of the slots."""
+        return self.layout.slots[meter.name]
+
+    def channels(self, meter: Meter) -> Array:
+        """Channels of each slot, float[L]."""
+        values = self[meter]
+        return jnp.array([s.channels for s in self.slots(meter)], values.dtype)
+
+    def _get(self, table: dict[str, Array], meter: Meter) -> Array:
+        if meter.name not in table:
+            raise ValueError(
+                f"no readings of meter {meter.name!r}; choose from {sorted(table)}"
+            )
+        return table[meter.name]
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class Layout:
+    """Static description of readings: where each row comes from."""
+
+    items: tuple[tuple[str, tuple[Slot, ...]], ...]
+
+    @property
+    def slots(self) -> dict[str, tuple[Slot, ...]]:
+        """Meter name -> slots in order of depth."""
+        return dict(self.items)
+
+
+def cross_entropy(logits: Array, y: Array) -> Array:
+    """Mean softmax cross-entropy of float[B, K] logits and int32[B] classes."""
+    log_p = jax.nn.log_softmax(logits)
+    return -jnp.take_along_axis(log_p, y[:, None], axis=1).mean()
+
+
+def collect(
+    network: Network,
+    params: Any,
+    batch: Batch,
+    code: Array | None,
+    meters: Sequence[Meter],
+    *,
+    loss: Callable[[Array, Array], Array] = cross_entropy,
+) -> Readings:
+    """Readings of one architecture: one forward and, if asked for, one backward pass.
+
+    Args:
+      network: what to measure.
+      params: as ``network.init`` gave them.
+      batch: inputs and labels.
+      code: int32[G], or None for a network that is one architecture.
+      meters: what to measure, each name once.
+      loss: (logits, labels) -> [], whose gradients are measured.
+
+    Raises:
+      ValueError: two different meters of one name.
+    """
+    probe = Probe(tuple(dict.fromkeys(meters)))
+
+    def objective(sinks: dict[str, Any] | None) -> tuple[Array, tuple[Any, Any, Any]]:
+        tap = Tap(probe, sinks)
+        output = network.apply(params, batch.x, code, tap)
+        taps.append(tap)
+        forward = [(rows.values, rows.present) for rows in tap.forward]
+        present = {n: {k: r.present for k, r in s.items()} for n, s in tap.sinks.items()}
+        values = {n: {k: r.values for k, r in s.items()} for n, s in tap.sinks.items()}
+        return loss(output, batch.y), (forward, present, values)
+
+    # Slots are static, so they leave the trace by this list; arrays must not.
+    taps: list[Tap] = []
+    if not probe.needs_gradients():
+        forward = objective(None)[1][0]
+        rows = _rows(taps[-1].forward, forward)
+        return _stack(probe, rows)
+    template = jax.eval_shape(lambda: objective(None)[1][2])
+    sinks = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), template)
+    gradients, (forward, present, _) = jax.grad(objective, has_aux=True)(sinks)
+    rows = _rows(taps[-1].forward, forward)
+    for name, kinds in taps[-1].sinks.items():
+        for kind, row in kinds.items():
+            given = present[name][kind]
+            rows.append(Rows(row.slots, gradients[name][kind], given))
+    return _stack(probe, rows)
+
+
+def _rows(static: list[Rows], arrays: list[tuple[Any, Any]]) -> list[Rows]:
+    return [Rows(s.slots, v, p) for s, (v, p) in zip(static, arrays, strict=True)]
+
+
+def _stack(probe: Probe, rows: list[Rows]) -> Readings:
+    """Concatenates the rows of each meter in order of depth."""
+    values, mask, layout = {}, {}, []
+    for meter in probe.meters:
+        parts = [r for r in rows if meter.name in r.values]
+        if not parts:
+            raise ValueError(
+                f"meter {meter.name!r} reads taps of kinds {meter.kinds}; the network "
+                "has none of them"
+            )
+        slots = [slot for part in parts for slot in part.slots]
+        order = np.argsort([slot.depth for slot in slots], kind="stable")
+        arrays = [part.values[meter.name] for part in parts]
+        shape = tuple(np.max([a.shape[1:] for a in arrays], axis=0, initial=0))
+        stacked = jnp.concatenate([_padded(a, shape) for a in arrays])[order]
+        here = jnp.concatenate([_presence(part) for part in parts])[order]
+        where = here.reshape(-1, *(1,) * (stacked.ndim - 1))
+        values[meter.name] = jnp.where(where, stacked, 0)
+        mask[meter.name] = here
+        layout.append((meter.name, tuple(slots[i] for i in order)))
+    return Readings(values, mask, Layout(tuple(layout)))
+
+
+def _padded(rows: Array, shape: tuple[int, ...]) -> Array:
+    """Rows with zeros behind them, for readings as long as the channels are many."""
+    pads = [(0, 0), *((0, int(n - m)) for n, m in zip(shape, rows.shape[1:], strict=True))]
+    return jnp.pad(rows, pads) if any(b for _, b in pads) else rows
+
+
+def _presence(rows: Rows) -> Array:
+    return jnp.ones(len(rows.slots), bool) if rows.present is None else rows.present

@@ -1,0 +1,10 @@
+"""Search spaces, one benchmark per family of files."""
+
+from collections.abc import Callable
+
+from jaxproxy.spaces._nasbench201_space import nasbench201
+from jaxproxy.spaces._space import Space
+
+__all__ = ["SPACES", "Space", "nasbench201"]
+
+SPACES: dict[str, Callable[..., Space]] = {"nasbench201": nasbench201}

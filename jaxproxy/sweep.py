@@ -1,0 +1,274 @@
+"""Scores any number of architectures into a run folder (host code).
+
+The request is cut into parts that depend on the codes alone, so a run that was stopped
+anywhere goes on anywhere: on other devices, on another host. A part is scored in blocks
+of the scorer's fixed size and becomes durable as a whole; no more than one is held in
+memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import platform
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from jaxproxy.progress import caught_signals, show_progress
+from jaxproxy.store import Run, StoreError
+from jaxproxy.tables import Part, readings_table, rows_table
+
+if TYPE_CHECKING:  # importing the scorer would import JAX; pyarrow is slow as well
+    import pyarrow as pa
+
+    from jaxproxy.score import BlockScores, Scorer
+    from jaxproxy.spaces import Space
+
+__all__ = ["PART_SIZE", "Interrupted", "sweep"]
+
+#: Classes per part. Not derived from the scorer's block size, which may depend on the
+#: devices. A stop loses at most one part: take fewer where one class costs seconds.
+PART_SIZE = 1000
+
+_LOGGER = logging.getLogger("jaxproxy")
+
+
+class Interrupted(Exception):
+    """A signal stopped a sweep; every finished part is kept.
+
+    Attributes:
+      signum: the signal; a command exits with ``128 + signum``.
+      done: architectures in finished parts.
+      total: architectures requested.
+    """
+
+    def __init__(self, run: Run, signum: int, done: int, total: int) -> None:
+        """Says how to go on."""
+        super().__init__(
+            f"stopped by {signal.Signals(signum).name}: {done} of {total} archs are "
+            f"kept in {run.path}; the same call resumes the run"
+        )
+        self.signum, self.done, self.total = signum, done, total
+
+
+def sweep(
+    scorer: Scorer,
+    codes: np.ndarray,
+    out: str | os.PathLike[str],
+    *,
+    strings: Sequence[str] | None = None,
+    progress: bool = True,
+    deduplicate: bool | None = None,
+    part_size: int = PART_SIZE,
+) -> Run:
+    """Scores architectures into a run folder, or finishes a run that was stopped.
+
+    On SIGINT or SIGTERM (in the main thread) the current block is finished, the
+    unfinished part is dropped, and :class:`Interrupted` is raised; a second signal acts
+    as if there were no sweep.
+
+    Args:
+      scorer: what to compute.
+      codes: int[N, G], the request; repetitions are allowed and are rows of their own.
+      out: the run folder: new, or holding a run of the same request and scorer.
+      strings: the column ``arch``, N of them; by default the space's own strings.
+      progress: show a bar on a terminal; elsewhere log a line every 5 seconds, at level
+        INFO of the logger ``jaxproxy``.
+      deduplicate: score one representative of each isomorphism class and report it for
+        all requested members (exact counts, such as parameters, are always those of the
+        member). False scores each distinct code as it is. By default true if every
+        proxy but the counts is ``invariant``, so that no score depends on the choice.
+      part_size: classes per part, at least 1.
+
+    Returns:
+      The complete run.
+
+    Raises:
+      ValueError: the request is empty or malformed.
+      StoreError: the folder holds something else, or cannot be written.
+      Interrupted: a signal came.
+    """
+    codes = scorer.space.check_codes(codes)
+    if strings is None:
+        strings = [scorer.space.to_str(code) for code in codes]
+    if not 0 < len(codes) == len(strings):
+        raise ValueError(f"{len(codes)} codes, {len(strings)} strings; pair at least 1")
+    if part_size < 1:
+        raise ValueError(f"part_size must be at least 1, got {part_size}")
+    if deduplicate is None:
+        deduplicate = all(p.invariant for p in scorer.proxies if p.count is None)
+    plan = _make_plan(scorer.space, codes, strings, part_size, deduplicate)
+    manifest = {
+        "format": 1,
+        "scorer": scorer.describe(),
+        "archs_sha256": _sha256(codes.tobytes(), "\n".join(strings).encode()),
+        "num_archs": len(codes),
+        "num_classes": len(plan.classes),
+        "part_size": part_size,
+        "deduplicate": deduplicate,
+        # a later version's cost model or classes could deal other parts
+        "plan_sha256": _sha256(plan.classes.tobytes(), plan.class_of_row.tobytes()),
+        "environment": _environment(scorer),
+    }
+    run = Run.create(out, manifest)
+    _score_parts(scorer, plan, run, progress)
+    return run
+
+
+class _Plan(NamedTuple):
+    """What is scored, and where the request finds it.
+
+    Attributes:
+      codes: int32[N, G], the request.
+      strings: the request as it is reported.
+      classes: int32[C, G], representatives in the order of scoring: part ``i`` is
+        ``classes[i * part_size:(i + 1) * part_size]``, ascending in cost.
+      class_of_row: int64[N], position in ``classes`` of each requested code.
+      rows: int64[n] of each part, ascending positions in the request.
+      part_size: classes per part.
+    """
+
+    codes: np.ndarray
+    strings: Sequence[str]
+    classes: np.ndarray
+    class_of_row: np.ndarray
+    rows: list[np.ndarray]
+    part_size: int
+
+    def part(self, space: Space, number: int) -> Part:
+        """The architectures of one part."""
+        rows, start = self.rows[number], number * self.part_size
+        classes = self.classes[start : start + self.part_size]
+        return Part(
+            index=rows,
+            strings=[self.strings[row] for row in rows],
+            codes=self.codes[rows],
+            classes=classes,
+            class_strings=np.array([space.to_str(code) for code in classes], object),
+            class_of_row=self.class_of_row[rows] - start,
+        )
+
+
+def _make_plan(
+    space: Space,
+    codes: np.ndarray,
+    strings: Sequence[str],
+    part_size: int,
+    deduplicate: bool,
+) -> _Plan:
+    scored = np.stack([space.canonical(c) for c in codes]) if deduplicate else codes
+    classes, class_of_row = np.unique(scored, axis=0, return_inverse=True)
+    by_cost = np.argsort(space.cost(classes), kind="stable")
+    order = by_cost[np.concatenate(_deal(len(classes), part_size))]
+    class_of_row = np.argsort(order)[class_of_row.reshape(-1)]
+    part_of_row = class_of_row // part_size
+    ends = np.cumsum(np.bincount(part_of_row))[:-1]
+    rows = np.split(np.argsort(part_of_row, kind="stable"), ends)
+    return _Plan(codes, strings, classes[order], class_of_row, rows, part_size)
+
+
+def _deal(num: int, size: int) -> list[np.ndarray]:
+    """Deals ``range(num)``, in order of cost, into groups of like mean cost.
+
+    Groups have ``size`` members, ascending; the last may have fewer. Each group is
+    spread evenly over the whole range; neighbours go to the groups in snake order.
+    """
+    group, place = np.divmod(np.arange(num), size)
+    share = (place + 0.5) / np.minimum(size, num - group * size)
+    snake = np.where(place % 2, -group, group)
+    group_of_rank = group[np.lexsort((snake, share))]
+    return np.split(np.argsort(group_of_rank, kind="stable"), range(size, num, size))
+
+
+def _score_parts(scorer: Scorer, plan: _Plan, run: Run, progress: bool) -> None:
+    finished, total = run.done(), len(plan.codes)
+    done = _check_finished(run, plan, finished) if finished else 0
+    with (
+        caught_signals() as caught,
+        show_progress(done, total, progress) as advance,
+    ):
+
+        def check_signals() -> None:
+            if caught:
+                error = Interrupted(run, caught[0], done, total)
+                _LOGGER.warning("%s", error)
+                raise error
+
+        for number in sorted(set(range(len(plan.rows))) - finished):
+            part = plan.part(scorer.space, number)
+            tables = _score_part(scorer, part, check_signals, advance)
+            run.write_part(number, *tables)
+            done += len(part.index)
+        check_signals()  # in the last block: the caller must not go on unaware
+
+
+def _check_finished(run: Run, plan: _Plan, finished: set[int]) -> int:
+    """Number of finished rows; raises if parts are damaged or not of this plan."""
+    rows = [r for number, r in enumerate(plan.rows) if number in finished]
+    index = run.table(["index"])["index"].to_numpy()
+    if not np.array_equal(index, np.sort(np.concatenate([*rows, index[:0]]))):
+        raise StoreError(f"{run.path} has parts that are not of this request")
+    return len(index)
+
+
+def _score_part(
+    scorer: Scorer,
+    part: Part,
+    before_block: Callable[[], None],
+    advance: Callable[[int], None],
+) -> tuple[pa.Table, pa.Table | None]:
+    members = np.bincount(part.class_of_row)
+    blocks, scores = _deal(len(part.classes), scorer.block_size), []
+    for block in blocks:
+        before_block()
+        scores.append(_score_block(scorer, part.classes[block]))
+        advance(int(members[block].sum()))
+    scored = _merge(scores, np.argsort(np.concatenate(blocks)))
+    return rows_table(scorer, part, scored), readings_table(scorer, part, scored)
+
+
+def _score_block(scorer: Scorer, codes: np.ndarray) -> BlockScores:
+    """Scores up to a block of codes, ascending in cost, as a full block."""
+    # the shape is fixed, so that nothing recompiles and no bit changes; the first is
+    # the cheapest
+    padding = scorer.block_size - len(codes)
+    codes = np.concatenate([np.repeat(codes[:1], padding, axis=0), codes])
+    # the scorer gives each device a contiguous slice of the block
+    slice_size = -(-scorer.block_size // scorer.num_devices)
+    lanes = np.concatenate(_deal(scorer.block_size, slice_size))
+    return _merge([scorer(codes[lanes])], np.argsort(lanes)[padding:])
+
+
+def _merge(blocks: list[BlockScores], order: np.ndarray) -> BlockScores:
+    """Joins blocks and reorders the codes."""
+    fields = (
+        {name: np.concatenate([d[name] for d in dicts])[order] for name in dicts[0]}
+        for dicts in zip(*blocks, strict=True)
+    )
+    return blocks[0]._make(fields)
+
+
+def _sha256(*data: bytes) -> str:
+    return hashlib.sha256(b"".join(data)).hexdigest()
+
+
+def _environment(scorer: Scorer) -> dict[str, Any]:
+    """Where and with what a run was made; recorded, but free to change on resume."""
+    versions = {}
+    for package in ("jaxproxy", "jax", "jaxlib", "flax", "numpy", "pyarrow"):
+        with suppress(metadata.PackageNotFoundError):  # jaxproxy in a bare checkout
+            versions[package] = metadata.version(package)
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "host": platform.node(),
+        "devices": scorer.num_devices,
+        "python": platform.python_version(),
+        "versions": versions,
+    }

@@ -1,0 +1,239 @@
+"""Operations against XLA's own, in float64: values, gradients, gradients of those."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from jaxproxy import ops
+
+LAYOUT = ("NHWC", "HWIO", "NHWC")
+# kernel size, stride, dilation, groups, input channels, output channels
+CONVS = (
+    (1, 1, 1, 1, 3, 5),
+    (1, 2, 1, 1, 3, 5),
+    (1, 1, 1, 2, 4, 6),
+    (2, 2, 1, 1, 3, 2),
+    (3, 1, 1, 1, 3, 5),
+    (3, 2, 1, 1, 3, 5),
+    (3, 1, 2, 1, 2, 3),
+    (3, 2, 2, 1, 2, 3),
+    (3, 1, 1, 2, 4, 6),
+    (3, 2, 1, 4, 4, 4),
+    (3, 1, 2, 2, 2, 4),
+    (5, 1, 1, 1, 2, 3),
+    (5, 2, 2, 1, 2, 3),
+)
+POOLS = ((2, 2, 0), (3, 1, 1), (3, 2, 1), (5, 3, 2))
+
+
+@pytest.fixture(autouse=True)
+def float64() -> Iterator[None]:
+    with jax.enable_x64(True):
+        yield
+
+
+def draw(*shape: int, seed: int = 0) -> jax.Array:
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape))
+
+
+def check(ours: Any, reference: Any, rtol: float = 1e-10) -> None:
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(reference), strict=True):
+        assert a.dtype == b.dtype == jnp.float64
+        assert a.shape == b.shape
+        np.testing.assert_allclose(a, b, rtol, atol=rtol * float(np.abs(b).max()))
+
+
+def derivatives(op: Callable[..., jax.Array]) -> Callable[..., Any]:
+    """Value, gradients, and the gradients of the gradients' norm, of one scalar."""
+
+    def loss(*args: jax.Array) -> jax.Array:
+        # Curved, so that the cotangents depend on the value and differ everywhere.
+        return jnp.sin(op(*args)).sum()
+
+    def run(*args: jax.Array) -> Any:
+        every = tuple(range(len(args)))
+        first = jax.grad(loss, every)
+
+        def norm(*args: jax.Array) -> jax.Array:
+            return sum(jnp.square(g).sum() for g in first(*args))
+
+        return op(*args), first(*args), jax.grad(norm, every)(*args)
+
+    return jax.jit(run)
+
+
+def plain_conv(
+    x: jax.Array, kernel: jax.Array, *, stride: int, dilation: int, groups: int
+) -> jax.Array:
+    pad = dilation * (kernel.shape[0] - 1) // 2
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        (stride, stride),
+        [(pad, pad), (pad, pad)],
+        rhs_dilation=(dilation, dilation),
+        dimension_numbers=LAYOUT,
+        feature_group_count=groups,
+    )
+
+
+@pytest.mark.parametrize("case", CONVS, ids=str)
+def test_conv_is_xlas_to_second_order(case: tuple[int, ...]) -> None:
+    size, stride, dilation, groups, inputs, outputs = case
+    options = {"stride": stride, "dilation": dilation, "groups": groups}
+    args = draw(2, 7, 6, inputs), draw(size, size, inputs // groups, outputs, seed=1)
+    ours = derivatives(partial(ops.conv, **options))(*args)
+    check(ours, derivatives(partial(plain_conv, **options))(*args))
+    if size % 2:
+        assert ours[0].shape[1:3] == (-(-7 // stride), -(-6 // stride))
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_conv_gradients_are_convs_gradients(groups: int) -> None:
+    x, kernel, dy = draw(2, 6, 6, 4), draw(3, 3, 4 // groups, 4), draw(2, 3, 3, 4)
+    options = {"stride": 2, "groups": groups}
+    plain = partial(plain_conv, dilation=1, **options)
+    _, backward = jax.vjp(plain, x, kernel)
+    check(ops.conv_gradients(x, kernel, dy, **options), backward(dy))
+
+
+def test_conv_keeps_float32() -> None:
+    x, kernel = draw(1, 4, 4, 2).astype(jnp.float32), jnp.ones((3, 3, 2, 2), "float32")
+    y, gradient = jax.value_and_grad(lambda k: ops.conv(x, k).sum())(kernel)
+    assert y.dtype == gradient.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("case", POOLS, ids=str)
+def test_avg_pool_is_reduce_window(case: tuple[int, ...]) -> None:
+    window, stride, padding = case
+    pads = ((0, 0), (padding, padding), (padding, padding), (0, 0))
+
+    def plain(x: jax.Array) -> jax.Array:
+        sums = partial(
+            lax.reduce_window,
+            init_value=0.0,
+            computation=lax.add,
+            window_dimensions=(1, window, window, 1),
+            window_strides=(1, stride, stride, 1),
+            padding=pads,
+        )
+        return sums(x) / sums(jnp.ones_like(x))
+
+    x = draw(2, 7, 8, 3)
+    ours = derivatives(lambda x: ops.avg_pool(x, window, stride=stride, padding=padding))
+    check(ours(x), derivatives(plain)(x))
+
+
+@pytest.mark.parametrize("case", POOLS, ids=str)
+def test_max_pool_is_reduce_window(case: tuple[int, ...]) -> None:
+    window, stride, padding = case
+    pads = ((0, 0), (padding, padding), (padding, padding), (0, 0))
+
+    def plain(x: jax.Array) -> jax.Array:
+        return lax.reduce_window(
+            x, -jnp.inf, lax.max, (1, window, window, 1), (1, stride, stride, 1), pads
+        )
+
+    def both(op: Callable[[jax.Array], jax.Array]) -> Any:
+        return jax.jit(jax.value_and_grad(lambda x: jnp.sin(op(x)).sum()))(x)
+
+    x = draw(2, 7, 8, 3) - 5  # below zero, where a padding of zeros would win
+    ours = partial(ops.max_pool, window=window, stride=stride, padding=padding)
+    check(both(ours), both(plain))
+    check(ours(x), plain(x))
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5, 2), (6, 3)], ids=str)
+def test_batch_norm_is_its_formula_to_second_order(shape: tuple[int, ...]) -> None:
+    def plain(x: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
+        flat = x.reshape(-1, shape[-1])
+        mean = flat.mean(0)[None]
+        variance = ((flat - mean) ** 2).mean(0)[None]
+        y = (flat - mean) / jnp.sqrt(variance + 1e-3) * scale[None] + bias[None]
+        return y.reshape(shape)
+
+    args = draw(*shape) * 2 + 7, draw(shape[-1], seed=1), draw(shape[-1], seed=2)
+    ours = derivatives(lambda *args: ops.batch_norm(*args, 1e-3))(*args)
+    check(ours, derivatives(plain)(*args), rtol=1e-9)
+
+
+def test_batch_norm_of_a_constant_is_its_bias() -> None:
+    args = jnp.full((2, 3, 3, 2), 4.0), jnp.array([2.0, 3.0]), jnp.array([0.5, -1.0])
+    y, first, second = derivatives(ops.batch_norm)(*args)
+    check(y, jnp.broadcast_to(args[2], y.shape))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((first, second)))
+
+
+@pytest.mark.parametrize("measure", [ops.moments, ops.gram_moments])
+def test_moments_are_numpys(measure: Callable[..., Any]) -> None:
+    x = draw(3, 4, 5, 6) @ draw(6, 6, seed=1) + 2
+    flat = np.asarray(x).reshape(-1, 6)
+    check(measure(x), (flat.mean(0), np.cov(flat.T, ddof=0)))
+
+
+def test_moments_of_float32_keep_their_digits_far_from_zero() -> None:
+    x = (draw(64, 4, 4, 3) + 1000).astype(jnp.float32)
+    flat = np.asarray(x, np.float64).reshape(-1, 3)
+    covariance = np.cov(flat.T, ddof=0)
+    np.testing.assert_allclose(ops.moments(x)[1], covariance, atol=1e-4)
+
+
+def test_inside_loops_and_branches_as_outside() -> None:
+    kernels = draw(3, 3, 4, 4, seed=1), draw(1, 1, 4, 4, seed=2), draw(3, 3, 1, 4, seed=3)
+    scale, bias = draw(4, seed=4), draw(4, seed=5)
+    branches = [
+        lambda x: ops.conv(x, kernels[0], stride=2),
+        lambda x: ops.avg_pool(ops.conv(x, kernels[1]), 2, stride=2),
+        lambda x: ops.conv(x, kernels[2], groups=4, dilation=2, stride=2),
+        lambda x: ops.max_pool(ops.batch_norm(x, scale, bias), 3, stride=2, padding=1),
+    ]
+
+    def one(op: Callable[[jax.Array], jax.Array], x: jax.Array) -> Any:
+        return jax.value_and_grad(lambda x: jnp.sin(op(x)).sum())(x)
+
+    xs = draw(5, 2, 6, 6, 4)
+    choice = np.array([0, 1, 2, 3, 0])
+
+    @jax.jit
+    def inside(xs: jax.Array) -> Any:
+        def switched(row: tuple[jax.Array, jax.Array]) -> Any:
+            i, x = row
+            return one(lambda x: lax.switch(i, branches, x), x)
+
+        return lax.map(switched, (jnp.asarray(choice), xs))
+
+    values, gradients = inside(xs)
+    for i, op in enumerate(branches):
+        rows = np.flatnonzero(choice == i)
+        outside = jax.jit(lambda xs, op=op: [one(op, x) for x in xs])(xs[rows])
+        check([(values[row], gradients[row]) for row in rows], outside)
+
+
+@pytest.mark.parametrize(
+    ("x", "kernel", "groups", "message"),
+    [
+        ((2, 4, 4, 3), (3, 3, 4, 5), 1, "does not fit 3 input channels"),
+        ((2, 4, 4, 4), (3, 3, 2, 5), 2, "groups=2 does not fit"),
+        ((2, 4, 4, 4), (3, 3, 4, 4), 4, "groups=4 does not fit 4"),
+        ((4, 4, 3), (3, 3, 3, 5), 1, "4-d arrays"),
+        ((2, 4, 4, 3), (3, 3, 5), 1, "4-d arrays"),
+    ],
+)
+def test_conv_refuses(x: tuple, kernel: tuple, groups: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ops.conv(jnp.zeros(x), jnp.zeros(kernel), groups=groups)
+
+
+@pytest.mark.parametrize("pool", [ops.avg_pool, ops.max_pool])
+@pytest.mark.parametrize("padding", [-1, 2])
+def test_pools_refuse_padding_as_wide_as_the_window(
+    pool: Callable[..., jax.Array], padding: int
+) -> None:
+    with pytest.raises(ValueError, match=r"padding must be in \[0, 2\)"):
+        pool(jnp.zeros((1, 4, 4, 1)), 2, padding=padding)
