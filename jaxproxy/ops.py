@@ -107,8 +107,16 @@ def _window(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _conv(x: Array, kernel: Array, window: _Window) -> Array:
-    if _is_matmul(kernel, window):
+    if _is_matmul(kernel.shape, window):
         return lax.dot_general(x, kernel[0, 0], (((3,), (0,)), ((), ())))
+    if _is_narrow(x.shape, kernel.shape, window):
+        return lax.platform_dependent(
+            x, kernel, cpu=_conv_rows, default=functools.partial(_conv_lax, window)
+        )
+    return _conv_lax(window, x, kernel)
+
+
+def _conv_lax(window: _Window, x: Array, kernel: Array) -> Array:
     return lax.conv_general_dilated(
         x,
         kernel,
@@ -119,6 +127,46 @@ def _conv(x: Array, kernel: Array, window: _Window) -> Array:
         dimension_numbers=_LAYOUT,
         feature_group_count=window.groups,
     )
+
+
+def _is_narrow(
+    shape: tuple[int, ...], kernel: tuple[int, ...], window: _Window
+) -> bool:
+    """Whether a plain 3x3 convolution is faster on CPU as one product of wide rows.
+
+    Measured up to 2.2 times faster for 8 channels, 1.4 for 16, slower from 32 on, and
+    slower where the rows leave the cache.
+    """
+    plain = window == _Window((1, 1), ((1, 1), (1, 1)), (1, 1), (1, 1), 1)
+    small = max(kernel[2:]) <= 16 and math.prod(shape) <= 2**20
+    return kernel[:2] == (3, 3) and plain and small
+
+
+def _conv_rows(x: Array, kernel: Array) -> Array:
+    """3x3 convolution: three rows side by side, one product, three columns summed."""
+    height, width = x.shape[1:3]
+    inputs, outputs = kernel.shape[2:]
+    padded = jnp.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0)))
+    rows = jnp.concatenate([padded[:, i : i + height] for i in range(3)], axis=3)
+    columns = kernel.transpose(0, 2, 1, 3).reshape(3 * inputs, 3 * outputs)
+    z = jnp.pad(rows @ columns, ((0, 0), (0, 0), (1, 1), (0, 0)))
+    return functools.reduce(
+        jnp.add,
+        (z[:, :, j : j + width, j * outputs : (j + 1) * outputs] for j in range(3)),
+    )
+
+
+def _dw_rows(x: Array, dy: Array) -> Array:
+    """Kernel gradient of :func:`_conv_rows`: all nine taps in one product."""
+    height, width, inputs = x.shape[1:]
+    outputs = dy.shape[3]
+    padded = jnp.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0)))
+    rows = jnp.concatenate([padded[:, i : i + height] for i in range(3)], axis=3)
+    padded = jnp.pad(dy, ((0, 0), (0, 0), (1, 1), (0, 0)))
+    columns = [padded[:, :, 2 - j : 2 - j + width] for j in range(3)]
+    pixels = ((0, 1, 2), (0, 1, 2))
+    taps = lax.dot_general(rows, jnp.concatenate(columns, axis=3), (pixels, ((), ())))
+    return taps.reshape(3, inputs, 3, outputs).transpose(0, 2, 1, 3)
 
 
 def _conv_forward(
@@ -137,16 +185,18 @@ def _conv_backward(
 _conv.defvjp(_conv_forward, _conv_backward)
 
 
-def _is_matmul(kernel: Array, window: _Window) -> bool:
+def _is_matmul(kernel: tuple[int, ...], window: _Window) -> bool:
     plain = window == _Window((1, 1), ((0, 0), (0, 0)), (1, 1), window.rhs_dilation, 1)
-    return kernel.shape[:2] == (1, 1) and plain
+    return kernel[:2] == (1, 1) and plain
 
 
 def _dilated(size: int, dilation: int) -> int:
     return (size - 1) * dilation + 1
 
 
-def _conv_dx(dy: Array, kernel: Array, shape: tuple[int, ...], window: _Window) -> Array:
+def _conv_dx(
+    dy: Array, kernel: Array, shape: tuple[int, ...], window: _Window
+) -> Array:
     """Gradient of the input: a convolution with the kernel flipped and transposed."""
     kh, kw, per_group, out = kernel.shape
     groups = window.groups
@@ -176,8 +226,16 @@ def _conv_dw(x: Array, dy: Array, shape: tuple[int, ...], window: _Window) -> Ar
     """Gradient of the kernel: x and dy convolved over the batch axis."""
     if window.groups > 1:
         return _grouped_dw(x, dy, shape, window)
-    if shape[:2] == (1, 1) and window.strides == (1, 1) and window.padding[0] == (0, 0):
+    if _is_matmul(shape, window):
         return lax.dot_general(x, dy, (((0, 1, 2), (0, 1, 2)), ((), ())))[None, None]
+    if _is_narrow(x.shape, shape, window):
+        default = functools.partial(_dw_batch, shape, window)
+        return lax.platform_dependent(x, dy, cpu=_dw_rows, default=default)
+    return _dw_batch(shape, window, x, dy)
+
+
+def _dw_batch(shape: tuple[int, ...], window: _Window, x: Array, dy: Array) -> Array:
+    """Kernel gradient as a convolution over the batch axis."""
     padding = []
     for axis in (0, 1):
         low = window.padding[axis][0]
@@ -208,14 +266,22 @@ def _grouped_dw(x: Array, dy: Array, shape: tuple[int, ...], window: _Window) ->
     padded = lax.pad(
         x,
         jnp.zeros((), x.dtype),
-        ((0, 0, 0), (low_h, high_h, interior[0]), (low_w, high_w, interior[1]), (0,) * 3),
+        (
+            (0, 0, 0),
+            (low_h, high_h, interior[0]),
+            (low_w, high_w, interior[1]),
+            (0,) * 3,
+        ),
     )
     gradient = dy.reshape(batch, height, width, groups, out // groups)
     taps = []
     for i in range(kh):
         for j in range(kw):
             start = (0, i * window.rhs_dilation[0], j * window.rhs_dilation[1], 0)
-            last = [_dilated(n, s) for n, s in zip((height, width), window.strides, strict=True)]
+            last = [
+                _dilated(n, s)
+                for n, s in zip((height, width), window.strides, strict=True)
+            ]
             stop = (batch, start[1] + last[0], start[2] + last[1], x.shape[3])
             view = lax.slice(padded, start, stop, (1, *window.strides, 1))
             view = view.reshape(batch, height, width, groups, per_group)
@@ -246,7 +312,9 @@ def avg_pool(x: Array, window: int, *, stride: int = 1, padding: int = 0) -> Arr
 
 
 @functools.cache
-def _counts(shape: tuple[int, ...], window: int, stride: int, padding: int) -> np.ndarray:
+def _counts(
+    shape: tuple[int, ...], window: int, stride: int, padding: int
+) -> np.ndarray:
     """Pixels under each window, float64[1, H', W', 1]."""
     lines = []
     for size in shape:

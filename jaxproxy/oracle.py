@@ -97,7 +97,9 @@ def _given(path: Path) -> Iterator[Case]:
         prefix = f"a{i:02d}/"
         names = [n for n in arrays.files if n.startswith(prefix)]
         weights = {n.removeprefix(prefix): arrays[n] for n in names}
-        yield Case(f"{path.stem}[{i}]", values["arch"], fidelity, batch, weights, values)
+        yield Case(
+            f"{path.stem}[{i}]", values["arch"], fidelity, batch, weights, values
+        )
 
 
 def _seeded(path: Path) -> Iterator[Case]:
@@ -109,7 +111,9 @@ def _seeded(path: Path) -> Iterator[Case]:
         rng = np.random.default_rng(1000 + i)
         weights = {n: _draw(rng, n, shape) for n, shape in values["param_order"]}
         fidelity = Fidelity(16, 5, 16, 32)
-        yield Case(f"{path.stem}[{i}]", values["arch"], fidelity, batch, weights, values)
+        yield Case(
+            f"{path.stem}[{i}]", values["arch"], fidelity, batch, weights, values
+        )
 
 
 def _draw(rng: np.random.Generator, name: str, shape: list[int]) -> np.ndarray:
@@ -129,7 +133,9 @@ def _make_measure(space: Space, fidelity: Fidelity) -> Callable[..., Any]:
     meters = tuple(_meters().values())
 
     @jax.jit
-    def measure(params: Any, batch: Batch, code: Array) -> tuple[Array, Array, Readings]:
+    def measure(
+        params: Any, batch: Batch, code: Array
+    ) -> tuple[Array, Array, Readings]:
         logits = network.apply(params, batch.x, code, Tap(Probe(())))
         readings = collect(network, params, batch, code, meters)
         return logits, cross_entropy(logits, batch.y), readings
@@ -157,7 +163,10 @@ def _differences(
     yield "loss", _relative(loss, expected["loss"])
     if "logits" in expected:
         yield "logits", _relative(logits, expected["logits"])
-    yield "params", _relative(space.num_params(code), _trained_params(space, case, code))
+    yield (
+        "params",
+        _relative(space.num_params(code), _trained_params(space, case, code)),
+    )
     for name, value in expected["variants"].items():
         ours = _variant(name, readings)
         if ours is not None:
@@ -243,6 +252,4 @@ def _place(
         if parts[2] == "down":
             return block["down"], everything
         block = block[parts[2]]
-    return (
-        block["kernel"] if parts[-2] == "conv" else block["bn"][vector]
-    ), everything
+    return (block["kernel"] if parts[-2] == "conv" else block["bn"][vector]), everything

@@ -9,10 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxproxy.meters import Meter, Probe
-from jaxproxy.network import Network, Rows, Slot, Tap
+from jaxproxy.network import Network
+from jaxproxy.taps import REACHED, Rows, Slot, Tap, Values
 from jaxproxy.types import Array, Batch
 
-__all__ = ["Readings", "collect", "cross_entropy"]
+__all__ = [
+    "Readings",
+    "collect",
+    "collect_reusing",
+    "cross_entropy",
+    "make_scratch",
+]
 
 
 @jax.tree_util.register_dataclass
@@ -43,14 +50,15 @@ class Readings:
 
     def slots(self, meter: Meter) -> tuple[Slot, ...]:
         """Names, kinds, depths and channels of the slots."""
-        return self.layout.slots[meter.name]
+        return self._get(self.layout.slots, meter)
 
     def channels(self, meter: Meter) -> Array:
         """Channels of each slot, float[L]."""
         values = self[meter]
         return jnp.array([s.channels for s in self.slots(meter)], values.dtype)
 
-    def _get(self, table: dict[str, Array], meter: Meter) -> Array:
+    @staticmethod
+    def _get(table: dict[str, Any], meter: Meter) -> Any:
         if meter.name not in table:
             raise ValueError(
                 f"no readings of meter {meter.name!r}; choose from {sorted(table)}"
@@ -94,41 +102,102 @@ def collect(
       batch: inputs and labels.
       code: int32[G], or None for a network that is one architecture.
       meters: what to measure, each name once.
-      loss: (logits, labels) -> [], whose gradients are measured.
+      loss: (logits, labels) -> [], whose gradients are measured; not called if no
+        meter needs one.
 
     Raises:
-      ValueError: two different meters of one name.
+      ValueError: two different meters of one name, a meter without a tap to read, or
+        taps that cannot be read (see :class:`~jaxproxy.network.Tap`).
     """
-    probe = Probe(tuple(dict.fromkeys(meters)))
+    return _collect(network, params, batch, code, meters, loss, None)[0]
 
-    def objective(sinks: dict[str, Any] | None) -> tuple[Array, tuple[Any, Any, Any]]:
-        tap = Tap(probe, sinks)
+
+def make_scratch(
+    network: Network, params: Any, batch: Batch, code: Array, meters: Sequence[Meter]
+) -> Any:
+    """Buffers for :func:`collect_reusing`, cleared once."""
+
+    def buffers() -> Any:
+        tap = Tap(Probe(tuple(dict.fromkeys(meters))))
+        network.apply(params, batch.x, code, tap)
+        return tap.kept
+
+    shapes = jax.eval_shape(buffers)
+    return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+
+
+def collect_reusing(
+    network: Network,
+    params: Any,
+    batch: Batch,
+    code: Array,
+    meters: Sequence[Meter],
+    scratch: Any,
+) -> tuple[Readings, Any]:
+    """As :func:`collect`, in a loop over architectures that hands its scratch on.
+
+    Large buffers are then neither allocated nor cleared for each architecture.
+    """
+    return _collect(network, params, batch, code, meters, cross_entropy, scratch)
+
+
+def _collect(
+    network: Network,
+    params: Any,
+    batch: Batch,
+    code: Array | None,
+    meters: Sequence[Meter],
+    loss: Callable[[Array, Array], Array],
+    scratch: Any,
+) -> tuple[Readings, Any]:
+    probe = Probe(tuple(dict.fromkeys(meters)))
+    names = [meter.name for meter in probe.meters]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two different meters have one name, among {sorted(names)}")
+    # Slots are static, so they leave a trace by this list; arrays must not.
+    taps: list[Tap] = []
+
+    def run(sinks: Any, scratch: Any) -> tuple[Array, tuple[Any, Any, Any], Any]:
+        tap = Tap(probe, sinks, scratch)
         output = network.apply(params, batch.x, code, tap)
         taps.append(tap)
         forward = [(rows.values, rows.present) for rows in tap.forward]
-        present = {n: {k: r.present for k, r in s.items()} for n, s in tap.sinks.items()}
         values = {n: {k: r.values for k, r in s.items()} for n, s in tap.sinks.items()}
-        return loss(output, batch.y), (forward, present, values)
+        present = {
+            n: {k: r.present for k, r in s.items()} for n, s in tap.sinks.items()
+        }
+        return output, (forward, values, present), tap.kept
 
-    # Slots are static, so they leave the trace by this list; arrays must not.
-    taps: list[Tap] = []
     if not probe.needs_gradients():
-        forward = objective(None)[1][0]
-        rows = _rows(taps[-1].forward, forward)
-        return _stack(probe, rows)
-    template = jax.eval_shape(lambda: objective(None)[1][2])
+        _, (forward, _, _), kept = run(None, scratch)
+        return _stack(probe, _rows(taps[-1].forward, forward)), kept
+
+    def objective(sinks: Any, scratch: Any) -> tuple[Array, Any]:
+        output, arrays, _ = run(sinks, scratch)
+        return loss(output, batch.y), arrays
+
+    template = jax.eval_shape(lambda: run(None, scratch)[1][1])
     sinks = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), template)
-    gradients, (forward, present, _) = jax.grad(objective, has_aux=True)(sinks)
+    differentiate = jax.grad(objective, argnums=(0, 1), has_aux=True)
+    (gradients, kept), (forward, values, present) = differentiate(sinks, scratch)
     rows = _rows(taps[-1].forward, forward)
     for name, kinds in taps[-1].sinks.items():
         for kind, row in kinds.items():
-            given = present[name][kind]
-            rows.append(Rows(row.slots, gradients[name][kind], given))
-    return _stack(probe, rows)
+            measured = _measured(gradients[name][kind], values[name][kind])
+            rows.append(Rows(row.slots, measured, present[name][kind]))
+    return _stack(probe, rows), kept
 
 
 def _rows(static: list[Rows], arrays: list[tuple[Any, Any]]) -> list[Rows]:
     return [Rows(s.slots, v, p) for s, (v, p) in zip(static, arrays, strict=True)]
+
+
+def _measured(gradient: Values, unreached: Values) -> Values:
+    """Readings that came as gradients of a sink, or those for want of a gradient."""
+    if REACHED not in gradient:
+        return gradient
+    reached = gradient[REACHED][0] > 0
+    return {k: jnp.where(reached, v, unreached[k]) for k, v in gradient.items()}
 
 
 def _stack(probe: Probe, rows: list[Rows]) -> Readings:
@@ -156,7 +225,10 @@ def _stack(probe: Probe, rows: list[Rows]) -> Readings:
 
 def _padded(rows: Array, shape: tuple[int, ...]) -> Array:
     """Rows with zeros behind them, for readings as long as the channels are many."""
-    pads = [(0, 0), *((0, int(n - m)) for n, m in zip(shape, rows.shape[1:], strict=True))]
+    pads = [
+        (0, 0),
+        *((0, int(n - m)) for n, m in zip(shape, rows.shape[1:], strict=True)),
+    ]
     return jnp.pad(rows, pads) if any(b for _, b in pads) else rows
 
 

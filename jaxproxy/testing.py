@@ -8,8 +8,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxproxy.oracle import TOLERANCE, compare
@@ -46,9 +44,9 @@ def check_space(space: Space, *, num: int = 50, seed: int = 0) -> None:
         mutant = space.mutate(rng, code)
         _require((mutant != code).sum() == 1, f"mutant of {text!r}")
         for count in (space.num_params(code), space.num_macs(code)):
-            _require(int(count) == count and count >= 0, f"counts of {text!r}")
+            _require(bool(int(count) == count >= 0), f"counts of {text!r}")
     costs = space.cost(codes)
-    _require(costs.shape == (len(codes),) and (costs > 0).all(), "cost")
+    _require(costs.shape == (len(codes),) and bool((costs > 0).all()), "cost")
 
 
 def check_proxy(

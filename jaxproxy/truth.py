@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, NamedTuple
 
+import numpy as np
+
 from jaxproxy.spaces import _nasbench201
 
 ARCH_COLUMNS = ("arch_str", "arch", "architecture")
@@ -133,7 +135,7 @@ class _RecordUnpickler(pickle.Unpickler):
 def _find_analog() -> Path:
     """Path of the data file in the installed package, which is not imported."""
     found = importlib.util.find_spec(_ANALOG_MODULE)
-    for folder in (found and found.submodule_search_locations) or ():
+    for folder in (found.submodule_search_locations if found else None) or ():
         path = Path(folder) / "data.anb"
         if path.is_file():
             return path
@@ -160,4 +162,5 @@ def _analog_rows(table: Mapping[tuple, _Record]) -> Iterator[tuple[str, float]]:
     for key, record in table.items():
         by_edge = dict(zip(edges, key, strict=True))
         code = [ops[by_edge[edge]] for edge in _nasbench201.EDGES]
-        yield _nasbench201.to_str(code), float(record.__dict__["baseline_accuracy"])
+        accuracy = float(record.__dict__["baseline_accuracy"])
+        yield _nasbench201.to_str(np.array(code)), accuracy

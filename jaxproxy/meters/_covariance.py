@@ -29,14 +29,18 @@ def covariance(
     r"""Trace, squared Frobenius norm and size of each covariance, float[L, 3].
 
     The participation ratio needs no eigenvalues:
-    :math:`(\sum\lambda)^2 / \sum\lambda^2 = (\mathrm{tr}\,C)^2 / \|C\|_F^2`. The size is
-    that of the matrix: C, or B for ``"images"``.
+    :math:`(\sum\lambda)^2 / \sum\lambda^2 = (\mathrm{tr}\,C)^2 / \|C\|_F^2`. The
+    size is that of the matrix: C, or B for ``"images"``.
 
     Args:
       layers: name in :data:`ACTIVATIONS`, or tap kinds.
       rows: what the observations are. ``"pixels"``: C x C covariance of channels over
-        the B*H*W pixels, centred, divisor n - 1. ``"raw"``: the same without centring.
-        ``"images"``: C*H*W features over the B images, by their B x B Gram matrix.
+        the B*H*W pixels, centred, divisor n - 1. ``"raw"``: their second moments
+        about zero instead, divisor n. ``"images"``: C*H*W features over the B images,
+        centred, divisor B - 1, by their B x B Gram matrix.
+
+    Raises:
+      ValueError: unknown layers or rows; while tracing, a single row to observe.
 
     References:
       Zhou et al., "InTrain", CVPR 2026, equations 1-2, arXiv:2606.18676.
@@ -54,6 +58,12 @@ def spectrum(layers: str | tuple[str, ...] = "conv") -> Meter:
 
     Divisor n - 1; layers with fewer channels end in zeros. An eigendecomposition per
     layer: dearer than :func:`covariance`, and slow on GPU beyond 32 channels.
+
+    Args:
+      layers: name in :data:`ACTIVATIONS`, or tap kinds.
+
+    Raises:
+      ValueError: unknown layers; while tracing, an activation of a single pixel.
     """
     kinds, label = as_kinds(layers, ACTIVATIONS)
     return Meter(f"spectrum({label})", kinds, "forward", _eigenvalues)
@@ -67,7 +77,15 @@ def renyi_entropy(
     :math:`H_\alpha = \log(\sum_i p_i^\alpha) / (1 - \alpha)` with
     :math:`p = \lambda / \sum\lambda`. Order 1 is Shannon's, the logarithm of the
     effective rank (Roy and Vetterli, EUSIPCO 2007); order 2 is the logarithm of the
-    participation ratio; order infinity is that of the stable rank.
+    participation ratio; order infinity is that of the stable rank. Orders below 1 weigh
+    up directions without variance, so there they see rounding errors.
+
+    Args:
+      layers: name in :data:`ACTIVATIONS`, or tap kinds.
+      order: :math:`\alpha`, positive; infinity is allowed.
+
+    Raises:
+      ValueError: as :func:`spectrum`, or an order that is not positive.
     """
     if not order > 0:
         raise ValueError(f"order must be positive, not {order}")
@@ -76,7 +94,9 @@ def renyi_entropy(
     def measure(activation: Activation) -> Array:
         return _renyi(_eigenvalues(activation), order)
 
-    return Meter(f"renyi_entropy({label},order={order:g})", kinds, "forward", measure)
+    # All digits: two orders must not share a name.
+    name = f"renyi_entropy({label},order={float(order)})"
+    return Meter(name, kinds, "forward", measure)
 
 
 def _summary(covariance: Array, size: int) -> Array:
@@ -85,8 +105,7 @@ def _summary(covariance: Array, size: int) -> Array:
 
 
 def _pixels(activation: Activation) -> Array:
-    n = activation.samples
-    return _summary(activation.moments[1] * (n / (n - 1)), activation.channels)
+    return _summary(_unbiased(activation), activation.channels)
 
 
 def _raw(activation: Activation) -> Array:
@@ -98,29 +117,37 @@ def _images(activation: Activation) -> Array:
     flat = activation.value.reshape(activation.shape[0], -1)
     flat = flat - flat.mean(0, keepdims=True)
     # The Gram matrix of the images has the same non-zero eigenvalues.
-    return _summary(_product(flat.T) / (len(flat) - 1), len(flat))
+    return _summary(_product(flat.T) / _degrees(len(flat)), len(flat))
 
 
 def _product(flat: Array) -> Array:
     return lax.dot_general(flat, flat, (((0,), (0,)), ((), ())))
 
 
-def _eigenvalues(activation: Activation) -> Array:
+def _unbiased(activation: Activation) -> Array:
+    """Channel covariance float[C, C] with divisor n - 1."""
     n = activation.samples
-    values = jnp.linalg.eigvalsh(activation.moments[1] * (n / (n - 1)))
-    return jnp.maximum(values[::-1], 0)
+    return activation.moments[1] * (n / _degrees(n))
+
+
+def _degrees(rows: int) -> int:
+    if rows < 2:
+        raise ValueError(f"a covariance needs at least 2 observations, not {rows}")
+    return rows - 1
+
+
+def _eigenvalues(activation: Activation) -> Array:
+    return jnp.maximum(jnp.linalg.eigvalsh(_unbiased(activation))[::-1], 0)
 
 
 def _renyi(eigenvalues: Array, order: float) -> Array:
     total = eigenvalues.sum()
-    p = jnp.where(total > 0, eigenvalues / jnp.where(total > 0, total, 1), 0)
+    dead = total == 0  # which NaN is not: it has to stay visible
+    p = eigenvalues / jnp.where(dead, 1, total)
     if order == 1:
         entropy = -jax.scipy.special.xlogy(p, p).sum()
     elif order == float("inf"):
-        entropy = -jnp.log(jnp.where(total > 0, p.max(), 1))
+        entropy = -jnp.log(jnp.where(dead, 1, p.max()))
     else:
-        moment = jnp.where(p > 0, jnp.where(p > 0, p, 1) ** order, 0).sum()
-        entropy = jnp.log(jnp.where(total > 0, moment, 1)) / (1 - order)
+        entropy = jnp.log(jnp.where(dead, 1, (p**order).sum())) / (1 - order)
     return entropy
-
-

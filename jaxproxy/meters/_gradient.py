@@ -23,6 +23,9 @@ def gradient(params: str | tuple[str, ...] = "weights") -> Meter:
 
     Args:
       params: name in :data:`PARAMETERS`, or tensor kinds.
+
+    Raises:
+      ValueError: unknown params.
     """
     kinds, label = as_kinds(params, PARAMETERS)
     return Meter(f"gradient({label})", kinds, "gradient", _spread)

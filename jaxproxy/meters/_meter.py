@@ -21,7 +21,8 @@ class Meter:
         activation and the gradient of the loss; ``gradient``: from a parameter tensor
         and its gradient.
       measure: ``forward(activation)``, ``backward(activation, cotangent)`` or
-        ``gradient(weight, grad)``, giving one small float array.
+        ``gradient(weight, grad)``, giving one small float array. What ``backward``
+        gives is zero where the cotangent is, since such taps are left out.
     """
 
     name: str

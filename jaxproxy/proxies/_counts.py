@@ -11,7 +11,7 @@ def params() -> Proxy:
     """Trainable parameters of the network that is trained, whatever the fidelity."""
     return Proxy(
         "params",
-        count=lambda space, codes: np.array([space.num_params(c) for c in codes], float),
+        count=lambda space, codes: np.asarray(space.num_params(codes), float),
         reference="number of trainable parameters",
     )
 
@@ -20,6 +20,6 @@ def macs() -> Proxy:
     """Multiply-adds of its convolutions and linear layers for one image."""
     return Proxy(
         "macs",
-        count=lambda space, codes: np.array([space.num_macs(c) for c in codes], float),
+        count=lambda space, codes: np.asarray(space.num_macs(codes), float),
         reference="multiply-adds of convolutions and linear layers",
     )

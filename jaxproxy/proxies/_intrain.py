@@ -6,7 +6,7 @@ gamma = sum_l log PR(C_l), h_i = min(1, std(g_i) / (max |g_i| + eps)) for the gr
 g_i of each parameter tensor and o = sum_i h_i, the score is gamma (1 + o) / log(L + 1).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import jax.numpy as jnp
 
@@ -32,10 +32,15 @@ _PAPER = "Zhou et al., InTrain, CVPR 2026, arXiv:2606.18676"
 def log_participation_ratio(
     readings: Readings, meter: Meter, *, jitter: float = _JITTER
 ) -> Array:
-    """log PR of each slot of a :func:`~jaxproxy.meters.covariance` meter, float[L].
+    """Logarithm of each layer's participation ratio, float[L].
 
     The paper adds ``jitter`` times the identity, so an all-zero activation has
     PR = C, the largest value there is. Slots the architecture lacks read 0.
+
+    Args:
+      readings: of one architecture.
+      meter: a :func:`~jaxproxy.meters.covariance` meter.
+      jitter: added to every eigenvalue.
     """
     trace, square, channels = jnp.moveaxis(readings[meter], -1, 0)
     trace_j = trace + jitter * channels
@@ -43,7 +48,8 @@ def log_participation_ratio(
     # Large and small activations alike: the square of a trace of 1e-20 underflows.
     ratio = 2 * jnp.log(trace_j) - jnp.log(jnp.maximum(square_j, _tiny(square)))
     present = readings.present(meter)
-    ratio = jnp.where(trace > 0, ratio, jnp.log(jnp.where(present, channels, 1)))
+    # Not "unless positive": NaN is no dead layer and has to stay visible.
+    ratio = jnp.where(trace <= 0, jnp.log(jnp.where(present, channels, 1)), ratio)
     return jnp.where(present, ratio, 0)
 
 
@@ -58,13 +64,13 @@ def gamma(readings: Readings, meter: Meter, *, dead: str) -> tuple[Array, Array]
     """
     counted = readings.present(meter)
     if dead == "live":
-        counted &= readings[meter][:, 0] > 0
+        counted &= ~(readings[meter][:, 0] <= 0)
     ratios = log_participation_ratio(readings, meter)
     return jnp.where(counted, ratios, 0).sum(), counted.sum().astype(ratios.dtype)
 
 
 def gradient_health(readings: Readings, meter: Meter, *, eps: float = 1e-10) -> Array:
-    """h of each parameter tensor, float[P]: 0 for one that gets no gradient.
+    """Health h of each parameter tensor, float[P]: 0 for one that gets no gradient.
 
     Args:
       readings: of one architecture.
@@ -121,8 +127,9 @@ def intrain(
     Args:
       layers: which activations count in gamma, a name in ``meters.ACTIVATIONS``.
       params: which tensors count in o, a name in ``meters.PARAMETERS``.
-      dead: ``"paper"`` counts all-zero activations with PR = C, ``"live"`` not at all.
-      coupling: ``"product"`` gamma (1 + o), ``"sum"`` gamma + o, ``"gamma"`` or ``"o"``.
+      dead: ``"paper"`` counts all-zero activations with PR = C, ``"live"`` none.
+      coupling: ``"product"`` is gamma (1 + o), ``"sum"`` gamma + o; ``"gamma"`` or
+        ``"o"`` alone.
       depth: see :func:`capacity`; it applies to every coupling.
       rows: see :func:`~jaxproxy.meters.covariance`.
 
@@ -148,12 +155,10 @@ def intrain(
     )
 
 
-def _check(**options: tuple[str, object]) -> None:
+def _check(**options: tuple[str, Collection[str]]) -> None:
     for name, (value, choices) in options.items():
-        if value not in choices:  # type: ignore[operator]
-            raise ValueError(
-                f"unknown {name} {value!r}; choose from {sorted(choices)}"  # type: ignore[call-overload]
-            )
+        if value not in choices:
+            raise ValueError(f"unknown {name} {value!r}; choose from {sorted(choices)}")
 
 
 def _tiny(like: Array) -> Array:

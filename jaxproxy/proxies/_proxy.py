@@ -29,8 +29,9 @@ class Proxy:
         returned function, which is mapped over architectures.
       count: ``(space, codes int[N, G]) -> float64[N]``, exact and on the host.
       x64: ``program`` is to be built and traced under ``jax.enable_x64(True)``.
-      inputs: what ``program`` gets as ``batch.x``: ``"gaussian"`` noise of the
-        fidelity's batch size and resolution, or the user's ``"images"`` in their own.
+      inputs: what ``program`` gets as ``batch``: ``"gaussian"`` noise of the fidelity's
+        batch size and resolution with random labels, or the user's ``"images"`` in
+        their own, whose labels are all 0.
       higher_is_better: whether a larger score predicts a better architecture.
       invariant: isomorphic architectures have equal scores, so that one of them needs
         to be scored.
@@ -51,10 +52,12 @@ class Proxy:
     reference: str = ""
 
     def __post_init__(self) -> None:
-        """Checks that exactly one route is given."""
+        """Checks that exactly one route is given, and a score what it reads."""
         routes = ("score", "program", "count")
         given = [route for route in routes if getattr(self, route) is not None]
         if len(given) != 1:
             raise ValueError(
                 f"proxy {self.name!r} gives {given}; give exactly one of {routes}"
             )
+        if self.score is not None and not self.meters:
+            raise ValueError(f"proxy {self.name!r} has no meters for its score to read")

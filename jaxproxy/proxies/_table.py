@@ -28,13 +28,14 @@ def parse_proxy(text: str) -> Proxy:
     a tuple are joined by ``:``, as in ``epsinas(mode=stable,weights=1e-7:1)``.
 
     Raises:
-      ValueError: unknown proxy or option, naming the choices.
+      ValueError: unknown proxy, option or value, naming the choices.
     """
-    name, _, rest = text.strip().partition("(")
+    name, bracket, rest = text.strip().partition("(")
+    name = name.strip()
+    if bool(bracket) != rest.endswith(")"):
+        raise ValueError(f"malformed proxy {text!r}; write name(option=value,...)")
     if name not in PROXIES:
         raise ValueError(f"unknown proxy {name!r}; choose from {sorted(PROXIES)}")
-    if bool(rest) != text.strip().endswith(")"):
-        raise ValueError(f"malformed proxy {text!r}; write name(option=value,...)")
     factory = PROXIES[name]
     known = inspect.signature(factory).parameters
     given: dict[str, str] = {}
@@ -47,7 +48,10 @@ def parse_proxy(text: str) -> Proxy:
         if option in given:
             raise ValueError(f"option {option!r} of {name} is given twice")
         given[option] = value
-    proxy = factory(**{option: _value(value) for option, value in given.items()})
+    try:
+        proxy = factory(**{option: _value(value) for option, value in given.items()})
+    except TypeError as error:  # a number where a tuple should be, for instance
+        raise ValueError(f"{text!r}: {error}") from error
     label = ",".join(f"{option}={given[option]}" for option in known if option in given)
     return dataclasses.replace(proxy, name=f"{name}({label})" if label else name)
 

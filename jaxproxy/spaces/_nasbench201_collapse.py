@@ -53,7 +53,7 @@ def collapsed(fidelity: Fidelity, *, underflow: bool = False) -> Collapsed:
       ValueError: not called under ``jax.enable_x64(True)``; from ``stem``, images that
         are not ``[B, R, R, 3]`` with ``R`` a multiple of 4 from 8.
     """
-    if not jax.config.jax_enable_x64:
+    if not jax.config.read("jax_enable_x64"):
         raise ValueError("equal weights need float64: call under jax.enable_x64(True)")
 
     def stem(images: Array, weight: Array) -> Array:

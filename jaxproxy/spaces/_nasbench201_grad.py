@@ -13,11 +13,12 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxproxy.meters import Activation, Probe
-from jaxproxy.ops import avg_pool, conv, conv_gradients
+from jaxproxy.ops import avg_pool, conv_gradients
 from jaxproxy.spaces._nasbench201_stage import (
     CONV3,
     DST,
     SRC,
+    Buffers,
     EdgeParams,
     Plan,
     Table,
@@ -39,16 +40,32 @@ _PARAMETER_KINDS = ("conv_w", "bn_w", "bn_b")
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def stage(
-    probe: Probe, x: Array, params: EdgeParams, sinks: Table, code: Array
-) -> tuple[Array, Array, Table]:
-    """Output float[B, H, W, C], outputs of the N cells and forward readings.
+    probe: Probe,
+    x: Array,
+    params: EdgeParams,
+    sinks: Table,
+    code: Array,
+    buffers: Buffers,
+) -> tuple[Array, Array, Table, Buffers]:
+    """Output float[B, H, W, C], outputs of the N cells, forward readings, scratch.
 
     The gradient with respect to ``sinks`` (of :func:`make_sinks`) is the table of the
-    other readings; parameters get none.
+    other readings, and that of ``buffers`` is the scratch to be used again; parameters
+    get none.
     """
     del sinks
-    tape, table = run_stage(probe, x, params, code, keep=False)
-    return tape.nodes[-1], tape.nodes[3::3], table
+    tape, table = run_stage(probe, x, params, code, buffers, keep=False)
+    return *_outputs(tape), table, tape.buffers
+
+
+def _outputs(tape: Tape) -> tuple[Array, Array]:
+    """Output of the stage and float[N, B, H, W, C] of its cells."""
+
+    def read(node: int | slice) -> Array:
+        nodes, alive = tape.buffers.nodes[node], tape.alive[node]
+        return jnp.where(alive.reshape(*alive.shape, *(1,) * 4), nodes, 0)
+
+    return read(slice(-1, None))[0], read(slice(3, None, 3))
 
 
 def make_sinks(probe: Probe, x: Array, params: EdgeParams, code: Array) -> Table:
@@ -59,9 +76,7 @@ def make_sinks(probe: Probe, x: Array, params: EdgeParams, code: Array) -> Table
     """
     num = len(params.scale)
     table = {
-        kind: blank(
-            num, lambda a, k=kind: probe.backward(k, Activation(a), a), x
-        )
+        kind: blank(num, lambda a, k=kind: probe.backward(k, Activation(a), a), x)
         for kind in _BACKWARD_KINDS
     }
 
@@ -81,39 +96,52 @@ def make_sinks(probe: Probe, x: Array, params: EdgeParams, code: Array) -> Table
 
 
 def _stage_forward(
-    probe: Probe, x: Array, params: EdgeParams, sinks: Table, code: Array
-) -> tuple[tuple[Array, Array, Table], tuple[Tape, EdgeParams, Array]]:
-    tape, table = run_stage(probe, x, params, code, keep=True)
+    probe: Probe,
+    x: Array,
+    params: EdgeParams,
+    sinks: Table,
+    code: Array,
+    buffers: Buffers,
+) -> tuple[tuple[Array, Array, Table, Buffers], tuple[Tape, EdgeParams, Array]]:
     del sinks
-    return (tape.nodes[-1], tape.nodes[3::3], table), (tape, params, code)
+    tape, table = run_stage(probe, x, params, code, buffers, keep=True)
+    return (*_outputs(tape), table, tape.buffers), (tape, params, code)
 
 
 def _stage_backward(
     probe: Probe,
     residuals: tuple[Tape, EdgeParams, Array],
-    cotangents: tuple[Array, Array, Table],
-) -> tuple[Array, EdgeParams, Table, None]:
+    cotangents: tuple[Array, Array, Table, Buffers],
+) -> tuple[Array, EdgeParams, Table, None, Buffers]:
     tape, params, code = residuals
-    table = make_sinks(probe, tape.nodes[0], params, code)
+    dy = cotangents[0]
     plan = Plan.backward(code)
     sources, targets = jnp.array(SRC), jnp.array(DST)
     branches = _backward_branches(probe, params, tape)
-    gradients = jnp.zeros_like(tape.nodes).at[-1].set(cotangents[0])
+    # The four nodes of a cell are consecutive, so four rows serve them all.
+    last = 3 * params.num_cells
+    gradients = put(lax.empty((4, *dy.shape), dy.dtype), jnp.array(last % 4), dy)
+    table = make_sinks(probe, dy, params, code)
 
     def step(t: Array, carry: tuple[Array, Table]) -> tuple[Array, Table]:
         gradients, table = carry
         turn, edge = plan.edge(t)
         cell = params.num_cells - 1 - turn
         i, op = 6 * cell + edge, code[edge]
-        source, target = 3 * cell + sources[edge], 3 * cell + targets[edge]
+        source = 3 * cell + sources[edge]
+        from_row, to_row = (3 * cell + targets[edge]) % 4, source % 4
         dead = is_conv(op) & ~tape.alive[source]
         branch = jnp.where(dead, len(branches) - 1, op - 1)
-        dx, table = lax.switch(branch, branches, i, source, target, gradients, table)
-        return put(gradients, source, at(gradients, source) + dx), table
+        dx, table = lax.switch(branch, branches, i, source, from_row, gradients, table)
+        before = jnp.where(plan.first[edge], 0, at(gradients, to_row))
+        return put(gradients, to_row, before + dx), table
 
-    steps = params.num_cells * plan.count
+    # Where no edge leaves a cell's input, the earlier cells get no gradient.
+    connected = (plan.first & (sources == 0)).any()
+    steps = jnp.where(connected, params.num_cells, 1) * plan.count
     gradients, table = lax.fori_loop(0, steps, step, (gradients, table))
-    return gradients[0], jax.tree.map(jnp.zeros_like, params), table, None
+    dx = jnp.where(connected, gradients[0], 0)
+    return dx, jax.tree.map(jnp.zeros_like, params), table, None, tape.buffers
 
 
 stage.defvjp(_stage_forward, _stage_backward)
@@ -123,7 +151,7 @@ def _backward_branches(
     probe: Probe, params: EdgeParams, tape: Tape
 ) -> list[Callable[..., tuple[Array, Table]]]:
     """skip, conv 1x1, conv 3x3, pool, and a convolution of an all-zero node."""
-    shape, dtype = tape.nodes.shape[1:], tape.nodes.dtype
+    shape, dtype = tape.buffers.nodes.shape[1:], tape.buffers.nodes.dtype
     samples = shape[0] * shape[1] * shape[2]
     pixels = (0, 1, 2)
 
@@ -138,10 +166,17 @@ def _backward_branches(
         def pooled(x: Array) -> Array:
             return avg_pool(x, 3, padding=1)
 
-        return jax.vjp(pooled, jnp.zeros(shape, dtype))[1](at(gradients, target))[0], table
+        return jax.vjp(pooled, jnp.zeros(shape, dtype))[1](at(gradients, target))[
+            0
+        ], table
 
     def parameters(
-        i: Array, weight: Array, dweight: Array, dscale: Array, dbias: Array, table: Table
+        i: Array,
+        weight: Array,
+        dweight: Array,
+        dscale: Array,
+        dbias: Array,
+        table: Table,
     ) -> Table:
         for kind, w, g in (
             ("conv_w", weight, dweight),
@@ -152,56 +187,65 @@ def _backward_branches(
         return table
 
     def activations(
-        i: Array, r: Array, z: Activation, dy: Array, dz: Array, dr: Array, table: Table
+        i: Array,
+        r: Array,
+        z: Array,
+        n: Array,
+        dy: Array,
+        dz: Array,
+        dr: Array,
+        table: Table,
     ) -> Table:
-        bn = Activation(
-            lambda: at(tape.outputs, i) * params.scale[i] + params.bias[i], shape
-        )
+        bn = n * params.scale[i] + params.bias[i]
         for kind, activation, cotangent in (
-            ("relu", Activation(r), dr),
+            ("relu", r, dr),
             ("conv", z, dz),
             ("bn", bn, dy),
         ):
-            values = probe.backward(kind, activation, cotangent)
+            values = probe.backward(kind, Activation(activation), cotangent)
             table = store(table, kind, i, values)
         return table
 
     def conv1(
         i: Array, source: Array, target: Array, gradients: Array, table: Table
     ) -> tuple[Array, Table]:
-        x, dy = at(tape.nodes, source), at(gradients, target)
+        x, dy = at(tape.buffers.nodes, source), at(gradients, target)
         r, weight = jax.nn.relu(x), params.conv1[i, 0, 0]
-        mean, cov, inverse = tape.input_mean[i], tape.input_cov[i], tape.inverse[i]
+        mean, cov, inverse = tape.mean[i], tape.cov[i], tape.inverse[i]
         gain = inverse * params.scale[i]
         dbias = dy.sum(pixels)
         # Covariance of r and dy, times S: everything else follows from it.
-        cross = lax.dot_general(r, dy, ((pixels, pixels), ((), ()))) - mean[:, None] * dbias
+        cross = (
+            lax.dot_general(r, dy, ((pixels, pixels), ((), ()))) - mean[:, None] * dbias
+        )
         dscale = (weight * cross).sum(0) * inverse
         dweight = gain * (cross - (cov @ weight) * (inverse * dscale))
-        table = parameters(i, weight[None, None], dweight[None, None], dscale, dbias, table)
+        table = parameters(
+            i, weight[None, None], dweight[None, None], dscale, dbias, table
+        )
         # dr = dz W^T, with dz written out: two products with small matrices.
         through = (weight * (gain * inverse * dscale / samples)) @ weight.T
         offset = mean @ through - (weight * gain) @ (dbias / samples)
         dr = dy @ (weight * gain).T - r @ through + offset
         if probe.wants("backward", *_BACKWARD_KINDS):
-            n = at(tape.outputs, i)
+            z = r @ weight
+            n = (z - mean @ weight) * inverse
             dz = gain * (dy - dbias / samples - n * (dscale / samples))
-            z = Activation(lambda: conv(r, params.conv1[i]), shape)
-            table = activations(i, r, z, dy, dz, dr, table)
+            table = activations(i, r, z, n, dy, dz, dr, table)
         return jnp.where(x > 0, dr, 0), table
 
     def conv3(
         i: Array, source: Array, target: Array, gradients: Array, table: Table
     ) -> tuple[Array, Table]:
-        x, dy, n = at(tape.nodes, source), at(gradients, target), at(tape.outputs, i)
-        r, gain = jax.nn.relu(x), tape.inverse[i] * params.scale[i]
+        x, dy = at(tape.buffers.nodes, source), at(gradients, target)
+        z, mean, inverse = at(tape.buffers.outputs, i), tape.mean[i], tape.inverse[i]
+        r, gain, n = jax.nn.relu(x), inverse * params.scale[i], (z - mean) * inverse
         dbias, dscale = dy.sum(pixels), (dy * n).sum(pixels)
         dz = gain * dy - (gain * dscale / samples) * n - gain * dbias / samples
         dr, dweight = conv_gradients(r, params.conv3[i], dz)
         table = parameters(i, params.conv3[i], dweight, dscale, dbias, table)
         if probe.wants("backward", *_BACKWARD_KINDS):
-            z = Activation(lambda: conv(r, params.conv3[i]), shape)
-            table = activations(i, r, z, dy, dz, dr, table)
+            table = activations(i, r, z, n, dy, dz, dr, table)
         return jnp.where(x > 0, dr, 0), table
 
     def dead(

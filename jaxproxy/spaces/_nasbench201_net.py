@@ -19,6 +19,7 @@ from jaxproxy.spaces._nasbench201_stage import (
     POOL,
     SKIP,
     SRC,
+    Buffers,
     EdgeParams,
     is_conv,
 )
@@ -56,12 +57,8 @@ class TinyNetwork(nnx.Module):
         """Draws the parameters of C = ``width`` channels and N = ``cells``."""
         self.cells = cells
         self.stem = _ConvBN(3, 3, width, rngs)
-        self.stages = nnx.List(
-            [_Stage(cells, width * 2**i, rngs) for i in range(3)]
-        )
-        self.reductions = nnx.List(
-            [_Reduction(width * 2**i, rngs) for i in range(2)]
-        )
+        self.stages = nnx.List([_Stage(cells, width * 2**i, rngs) for i in range(3)])
+        self.reductions = nnx.List([_Reduction(width * 2**i, rngs) for i in range(2)])
         self.last = _BN(4 * width)
         self.kernel = nnx.Param(_he(rngs, (4 * width, num_classes)))
         self.bias = nnx.Param(jnp.zeros(num_classes))
@@ -144,7 +141,10 @@ class _Stage(nnx.Module):
         rows = {k: slots.rows(k, v) for k, v in sinks.items()}
         given = tap.sink(f"cells.{first}", rows)
         sinks = {kind: given.get(kind, {}) for kind in sinks}
-        x, outputs, table = stage(tap.probe, x, params, sinks, code)
+        like = Buffers.like(x, len(params.scale), keep=tap.probe.needs_gradients())
+        buffers = tap.scratch(f"cells.{first}", like)
+        x, outputs, table, buffers = stage(tap.probe, x, params, sinks, code, buffers)
+        tap.keep(f"cells.{first}", buffers)
         forward = jax.vmap(lambda y: tap.probe.forward("cell", Activation(y)))
         table["cell"] = forward(outputs)
         silent = tap.probe.forward("none", Activation(jnp.zeros_like(x)))

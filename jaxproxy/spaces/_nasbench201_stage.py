@@ -11,10 +11,12 @@ Both are written by hand, for these reasons:
 * a 1x1 convolution followed by normalisation is linear algebra on the moments of its
   input: one matrix product, no pass over the activation between them;
 * one Gram product gives BatchNorm its variance and the meters their covariance;
+* large buffers are scratch that the caller may keep from one architecture to the next:
+  they are never cleared, and what was not written is never read;
 * readings leave the loop as they are taken, so nothing large is kept for them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -25,7 +27,7 @@ from jaxproxy.meters import Activation, Probe
 from jaxproxy.ops import avg_pool, conv, gram_moments
 from jaxproxy.types import Array
 
-__all__ = ["EPS", "EdgeParams", "Plan", "Tape", "run_stage"]
+__all__ = ["EPS", "Buffers", "EdgeParams", "Plan", "Tape", "run_stage"]
 
 NONE, SKIP, CONV1, CONV3, POOL = range(5)
 SRC = (0, 0, 1, 0, 1, 2)
@@ -55,21 +57,33 @@ class EdgeParams(NamedTuple):
         return self.conv3.shape[0] // 6
 
 
-class Tape(NamedTuple):
-    """What the backward loop needs of the forward loop."""
+class Buffers(NamedTuple):
+    """Scratch of a stage; what it holds at first does not matter."""
 
     nodes: Array
     """float[3N + 1, B, H, W, C]; node 3 of a cell is node 0 of the next."""
-    alive: Array
-    """bool[3N + 1]; the others are exactly zero."""
     outputs: Array
-    """float[E, B, H, W, C]; of a convolution: normalised, before scale and bias."""
+    """float[E, B, H, W, C], outputs of 3x3 convolutions; E = 0 if only forward."""
+
+    @classmethod
+    def like(cls, x: Array, edges: int, *, keep: bool) -> "Buffers":
+        """Shapes for inputs like x, with room for the backward loop if to be kept."""
+        shapes = ((edges // 2 + 1, *x.shape), (edges if keep else 0, *x.shape))
+        return cls(*(jax.ShapeDtypeStruct(shape, x.dtype) for shape in shapes))  # type: ignore[arg-type]
+
+
+class Tape(NamedTuple):
+    """What the backward loop needs of the forward loop."""
+
+    buffers: Buffers
+    alive: Array
+    """bool[3N + 1]; the other nodes are zero, and may never have been written."""
+    mean: Array
+    """float[E, C], of the output of a 3x3 convolution, or the input of a 1x1."""
+    cov: Array
+    """float[E, C, C], of the rectified input of a 1x1 convolution."""
     inverse: Array
     """float[E, C]; 1 / sqrt(variance + eps) of a convolution's output."""
-    input_mean: Array
-    """float[E, C]; of the rectified input of a 1x1 convolution."""
-    input_cov: Array
-    """float[E, C, C]; likewise."""
 
 
 class Plan(NamedTuple):
@@ -79,12 +93,15 @@ class Plan(NamedTuple):
     """int32[6]"""
     count: Array
     """int32[], how many of ``order`` run at all"""
+    first: Array
+    """bool[6], per edge: whether it is the first that adds to its node"""
 
     @classmethod
     def forward(cls, code: Array) -> "Plan":
         """Every edge but ``none``."""
         runs = code != NONE
-        return cls(jnp.argsort(~runs, stable=True), runs.sum())
+        first = _first(runs, DST, range(6))
+        return cls(jnp.argsort(~runs, stable=True), runs.sum(), first)
 
     @classmethod
     def backward(cls, code: Array) -> "Plan":
@@ -94,11 +111,22 @@ class Plan(NamedTuple):
         reach1 = runs[4] | (runs[2] & reach2)
         always = jnp.ones((), bool)
         runs &= jnp.stack([reach1, reach2, reach2, always, always, always])
-        return cls(5 - jnp.argsort(~runs[::-1], stable=True), runs.sum())
+        order = 5 - jnp.argsort(~runs[::-1], stable=True)
+        return cls(order, runs.sum(), _first(runs, SRC, range(5, -1, -1)))
 
     def edge(self, step: Array) -> tuple[Array, Array]:
         """Cell (from 0, in the order of the loop) and edge of a step."""
         return step // self.count, self.order[step % self.count]
+
+
+def _first(runs: Array, nodes: tuple[int, ...], order: Iterable[int]) -> Array:
+    """bool[6]: the edge runs, and none that runs earlier has the same node."""
+    first, seen = [runs[0]] * 6, [jnp.zeros((), bool)] * 4
+    for edge in order:
+        node = nodes[edge]
+        first[edge] = runs[edge] & ~seen[node]
+        seen[node] |= runs[edge]
+    return jnp.stack(first)
 
 
 def is_conv(op: Array) -> Array:
@@ -129,16 +157,24 @@ def blank(num: int, measure: Callable[..., dict[str, Array]], *like: Any) -> Any
 
 
 class _Edge(NamedTuple):
-    """What an operation gives: its output and the statistics that ``Tape`` keeps."""
+    """What an operation gives: y = output * gain + offset, and entries of ``Tape``."""
 
     output: Array
+    gain: Array
+    offset: Array
+    mean: Array
+    cov: Array
     inverse: Array
-    input_mean: Array
-    input_cov: Array
 
 
 def run_stage(
-    probe: Probe, x: Array, params: EdgeParams, code: Array, *, keep: bool
+    probe: Probe,
+    x: Array,
+    params: EdgeParams,
+    code: Array,
+    buffers: Buffers,
+    *,
+    keep: bool,
 ) -> tuple[Tape, Table]:
     """Runs the N cells of a stage.
 
@@ -147,23 +183,22 @@ def run_stage(
       x: float[B, H, W, C].
       params: of the 6N edges.
       code: int32[6], operations of the edges of every cell.
+      buffers: scratch.
       keep: whether to keep what the backward loop needs.
 
     Returns:
-      The tape, whose last node is the output of the stage, and forward readings.
+      The tape and forward readings.
     """
-    num, channels = len(params.scale), x.shape[-1]
-    num_nodes = 3 * params.num_cells + 1
+    num, channels = params.scale.shape
     plan = Plan.forward(code)
     sources, targets = jnp.array(SRC), jnp.array(DST)
+    nodes = put(buffers.nodes, jnp.array(0), x)
     tape = Tape(
-        nodes=jnp.zeros((num_nodes, *x.shape), x.dtype).at[0].set(x),
-        alive=jnp.zeros(num_nodes, bool).at[0].set(True),
-        # Rows that are never written are never read.
-        outputs=lax.empty((num if keep else 0, *x.shape), x.dtype),
-        inverse=jnp.zeros((num, channels), x.dtype),
-        input_mean=jnp.zeros((num, channels), x.dtype),
-        input_cov=jnp.zeros((num, channels, channels), x.dtype),
+        buffers=buffers._replace(nodes=nodes),
+        alive=jnp.zeros(len(nodes), bool).at[0].set(True),
+        mean=jnp.zeros((num, channels), x.dtype),
+        cov=jnp.zeros((num, channels, channels), x.dtype),
+        inverse=jnp.full((num, channels), EPS**-0.5, x.dtype),
     )
     table = {
         kind: blank(num, lambda a, kind=kind: probe.forward(kind, Activation(a)), x)
@@ -176,22 +211,27 @@ def run_stage(
         cell, edge = plan.edge(t)
         i, op = 6 * cell + edge, code[edge]
         source, target = 3 * cell + sources[edge], 3 * cell + targets[edge]
-        alive, convolves = tape.alive[source], is_conv(op)
-        branch = jnp.where(convolves & ~alive, len(branches) - 1, op - 1)
-        done, table = lax.switch(branch, branches, i, source, tape.nodes, table)
+        alive = tape.alive[source]
+        branch = jnp.where(alive, op - 1, len(branches) - 1)
+        nodes, outputs = tape.buffers
+        done, table = lax.switch(branch, branches, i, source, nodes, table)
+        convolves = is_conv(op)
+        offset = jnp.where(convolves, done.offset, 0)
+        y = done.output * done.gain + offset
+        before = jnp.where(plan.first[edge], 0, at(nodes, target))
         if keep:
-            tape = tape._replace(
-                outputs=put(tape.outputs, i, done.output),
-                inverse=put(tape.inverse, i, done.inverse),
-                input_mean=put(tape.input_mean, i, done.input_mean),
-                input_cov=put(tape.input_cov, i, done.input_cov),
+            # A loop of no or one step: unlike in a branch, the buffer is not copied.
+            saves = (alive & (op == CONV3)).astype(jnp.int32)
+            outputs = lax.fori_loop(
+                0, saves, lambda _, buffer: put(buffer, i, done.output), outputs
             )
-        scale = jnp.where(convolves, params.scale[i], 1)
-        bias = jnp.where(convolves, params.bias[i], 0)
-        y = done.output * scale + bias
-        tape = tape._replace(
-            nodes=put(tape.nodes, target, at(tape.nodes, target) + y),
-            alive=tape.alive.at[target].max(alive | (bias != 0).any()),
+        alive |= convolves & (params.bias[i] != 0).any()
+        tape = Tape(
+            buffers=Buffers(put(nodes, target, before + y), outputs),
+            alive=tape.alive.at[target].max(alive),
+            mean=put(tape.mean, i, done.mean),
+            cov=put(tape.cov, i, done.cov),
+            inverse=put(tape.inverse, i, done.inverse),
         )
         return tape, table
 
@@ -201,62 +241,82 @@ def run_stage(
 def _forward_branches(
     probe: Probe, params: EdgeParams, like: Array
 ) -> list[Callable[..., tuple[_Edge, Table]]]:
-    """skip, conv 1x1, conv 3x3, pool, and a convolution of an all-zero node."""
+    """skip, conv 1x1, conv 3x3, pool, and any operation on an all-zero node."""
     channels, dtype = like.shape[-1], like.dtype
-    zeros = jnp.zeros(channels, dtype)
+    zeros, ones = jnp.zeros(channels, dtype), jnp.ones(channels, dtype)
     square = jnp.zeros((channels, channels), dtype)
-    silent = _Edge(jnp.zeros_like(like), jnp.full(channels, EPS**-0.5, dtype), zeros, square)
+    silent = _Edge(jnp.zeros_like(like), ones, zeros, zeros, square, ones * EPS**-0.5)
 
-    def skip(i: Array, source: Array, nodes: Array, table: Table) -> tuple[_Edge, Table]:
+    def skip(
+        i: Array, source: Array, nodes: Array, table: Table
+    ) -> tuple[_Edge, Table]:
         y = at(nodes, source)
         table = store(table, "skip", i, probe.forward("skip", Activation(y)))
         return silent._replace(output=y), table
 
-    def pool(i: Array, source: Array, nodes: Array, table: Table) -> tuple[_Edge, Table]:
+    def pool(
+        i: Array, source: Array, nodes: Array, table: Table
+    ) -> tuple[_Edge, Table]:
         y = avg_pool(at(nodes, source), 3, padding=1)
         table = store(table, "pool", i, probe.forward("pool", Activation(y)))
         return silent._replace(output=y), table
 
     def measure(
-        i: Array, relu: Activation, z: Activation, inverse: Array, y: Array, table: Table
+        i: Array, relu: Activation, z: Activation, edge: _Edge, table: Table
     ) -> Table:
         def normalised() -> tuple[Array, Array]:
-            gain = inverse * params.scale[i]
+            gain = edge.inverse * params.scale[i]
             return params.bias[i], z.moments[1] * gain * gain[:, None]
 
         bn = Activation(
-            lambda: y * params.scale[i] + params.bias[i], like.shape, moments=normalised
+            lambda: edge.output * edge.gain + edge.offset,
+            like.shape,
+            moments=normalised,
         )
         for kind, activation in (("relu", relu), ("conv", z), ("bn", bn)):
             table = store(table, kind, i, probe.forward(kind, activation))
         return table
 
-    def conv1(i: Array, source: Array, nodes: Array, table: Table) -> tuple[_Edge, Table]:
+    def normaliser(i: Array, mean: Array, cov: Array) -> tuple[Array, Array, Array]:
+        inverse = lax.rsqrt(jnp.maximum(jnp.diagonal(cov), 0) + EPS)
+        gain = inverse * params.scale[i]
+        return inverse, gain, params.bias[i] - mean * gain
+
+    def conv1(
+        i: Array, source: Array, nodes: Array, table: Table
+    ) -> tuple[_Edge, Table]:
         r = jax.nn.relu(at(nodes, source))
         weight = params.conv1[i, 0, 0]
         input_mean, input_cov = gram_moments(r)
         mean, cov = input_mean @ weight, weight.T @ input_cov @ weight
-        inverse = lax.rsqrt(jnp.maximum(jnp.diagonal(cov), 0) + EPS)
-        y = r @ (weight * inverse) - mean * inverse
+        inverse, gain, offset = normaliser(i, mean, cov)
+        edge = _Edge(r @ (weight * gain), ones, offset, input_mean, input_cov, inverse)
         relu = Activation(r, moments=lambda: (input_mean, input_cov))
         z = Activation(
             lambda: conv(r, params.conv1[i]), like.shape, moments=lambda: (mean, cov)
         )
-        table = measure(i, relu, z, inverse, y, table)
-        return _Edge(y, inverse, input_mean, input_cov), table
+        return edge, measure(i, relu, z, edge, table)
 
-    def conv3(i: Array, source: Array, nodes: Array, table: Table) -> tuple[_Edge, Table]:
+    def conv3(
+        i: Array, source: Array, nodes: Array, table: Table
+    ) -> tuple[_Edge, Table]:
         r = jax.nn.relu(at(nodes, source))
-        z = conv(r, params.conv3[i])
-        mean, cov = gram_moments(z)
-        inverse = lax.rsqrt(jnp.maximum(jnp.diagonal(cov), 0) + EPS)
-        y = (z - mean) * inverse
-        activation = Activation(z, moments=lambda: (mean, cov))
-        table = measure(i, Activation(r), activation, inverse, y, table)
-        return _Edge(y, inverse, zeros, square), table
+        output = conv(r, params.conv3[i])
+        mean, cov = gram_moments(output)
+        inverse, gain, offset = normaliser(i, mean, cov)
+        edge = _Edge(output, gain, offset, mean, square, inverse)
+        z = Activation(output, moments=lambda: (mean, cov))
+        return edge, measure(i, Activation(r), z, edge, table)
 
-    def dead(i: Array, source: Array, nodes: Array, table: Table) -> tuple[_Edge, Table]:
+    def dead(
+        i: Array, source: Array, nodes: Array, table: Table
+    ) -> tuple[_Edge, Table]:
         zero = Activation(silent.output, moments=lambda: (zeros, square))
-        return silent, measure(i, zero, zero, silent.inverse, silent.output, table)
+        edge = silent._replace(offset=params.bias[i])
+        for kind in ("skip", "pool"):
+            table = store(table, kind, i, probe.forward(kind, zero))
+        table = measure(i, zero, zero, edge, table)
+        # Rows of kinds that the edge does not have are masked by their presence.
+        return edge, table
 
     return [skip, conv1, conv3, pool, dead]

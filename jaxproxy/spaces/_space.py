@@ -20,13 +20,15 @@ def _ones(codes: np.ndarray) -> np.ndarray:
     return np.ones(len(codes))
 
 
-def _always(code: np.ndarray) -> bool:
-    return True
+def _always(code: np.ndarray) -> np.ndarray:
+    return np.ones(code.shape[:-1], bool)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
     """A search space whose architectures are integer codes ``int32[G]``.
+
+    Functions of codes take ``[..., G]`` and keep the leading axes, but for ``to_str``.
 
     Every combination of gene values is an architecture; that is what makes sampling
     and mutation generic. All functions run on the host, on numpy arrays, except
@@ -39,9 +41,9 @@ class Space:
       to_str: code -> architecture string, as users and tables write it.
       from_str: its inverse; ``ValueError`` names the string, the problem and the
         choices.
-      num_params: code -> number of trainable parameters of the network that is
+      num_params: code -> int64[...], trainable parameters of the network that is
         trained (not of the one that is scored at some fidelity).
-      num_macs: code -> multiply-adds of one image through that network.
+      num_macs: code -> int64[...], multiply-adds of one image through that network.
       network: fidelity -> network that takes a code.
       canonical: code -> representative of its isomorphism class.
       enumerate: all architectures, ``int32[num_archs, G]``, in the official order of
@@ -57,13 +59,13 @@ class Space:
     num_classes: int
     to_str: Callable[[np.ndarray], str]
     from_str: Callable[[str], np.ndarray]
-    num_params: Callable[[np.ndarray], int]
-    num_macs: Callable[[np.ndarray], int]
+    num_params: Callable[[np.ndarray], np.ndarray]
+    num_macs: Callable[[np.ndarray], np.ndarray]
     network: "Callable[[Fidelity], Network]"
     canonical: Callable[[np.ndarray], np.ndarray] = _identity
     enumerate: Callable[[], np.ndarray] | None = None
     cost: Callable[[np.ndarray], np.ndarray] = _ones
-    reachable: Callable[[np.ndarray], bool] = _always
+    reachable: Callable[[np.ndarray], np.ndarray] = _always
     collapsed: Callable[..., Any] | None = None
 
     @property

@@ -1,0 +1,166 @@
+"""Ranking quality against cost: which size of network and batch to score.
+
+``python benchmarks/frontier.py --truth FILE.csv:COLUMN --out RESULT.json`` scores one
+seeded sample of NAS-Bench-201 at a grid of fidelities, forward half (``capacity``) and
+whole (``intrain``), and with 1 to 4 seeds. The presets are chosen on one half of the
+sample and reported on the other. With ``--plot`` it draws the frontier.
+"""
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+
+jax.config.update("jax_num_cpu_devices", 2)
+
+import numpy as np  # noqa: E402
+
+from jaxproxy import Fidelity, make_scorer  # noqa: E402
+from jaxproxy.rank import bootstrap, kendall  # noqa: E402
+from jaxproxy.spaces import Space, nasbench201  # noqa: E402
+from jaxproxy.truth import load_truth  # noqa: E402
+
+FORWARD = [
+    Fidelity(width, cells, batch, resolution)
+    for width in (4, 8, 16)
+    for cells in (1, 2, 5)
+    for batch in (2, 4, 8, 16)
+    for resolution in (8, 16, 32)
+    if width * cells * batch * resolution <= 16 * 5 * 16 * 16
+]
+FULL = [
+    Fidelity(8, 1, 4, 16),
+    Fidelity(8, 2, 4, 16),
+    Fidelity(8, 2, 8, 16),
+    Fidelity(16, 2, 8, 16),
+    Fidelity(16, 5, 4, 16),
+]
+SEEDS = [Fidelity(8, 1, 4, 16), Fidelity(8, 2, 4, 16)]
+PROXIES = ("capacity", "capacity(depth=sqrt)", "intrain")
+
+
+def points(quick: bool) -> Iterator[tuple[Fidelity, tuple[str, ...], int]]:
+    """Fidelity, proxies and number of seeds of each point of the grid."""
+    for fidelity in FORWARD[:: 8 if quick else 1]:
+        yield fidelity, PROXIES[:2], 1
+    for fidelity in FULL[: 1 if quick else None]:
+        yield fidelity, PROXIES, 1
+    for fidelity in SEEDS[: 1 if quick else None]:
+        for seeds in (2, 4):
+            yield fidelity, PROXIES[:2], seeds
+
+
+def measure(
+    space: Space,
+    codes: np.ndarray,
+    fidelity: Fidelity,
+    proxies: Sequence[str],
+    seeds: int,
+) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Scores by proxy, averaged over seeds, and milliseconds per architecture."""
+    scorer = make_scorer(space, list(proxies), fidelity=fidelity, seeds=seeds)
+    size = scorer.block_size
+    start = time.perf_counter()
+    scorer(codes[:size])
+    first = time.perf_counter() - start
+    blocks, seconds, cpu = [], 0.0, time.process_time()
+    # The last block is padded; time whole blocks only.
+    whole = len(codes) // size * size
+    start = time.perf_counter()
+    blocks = [scorer(codes[i : i + size]).scores for i in range(0, whole, size)]
+    seconds = time.perf_counter() - start
+    cpu = time.process_time() - cpu
+    if whole < len(codes):
+        blocks.append(scorer(codes[whole:]).scores)
+    scores = {p: np.concatenate([b[p] for b in blocks]).mean(1) for p in proxies}
+    cost = {
+        "ms": 1e3 * seconds / whole,
+        "cpu_ms": 1e3 * cpu / whole,
+        "compile_s": first,
+    }
+    return scores, cost
+
+
+def evaluate(
+    scores: np.ndarray, accuracy: np.ndarray, half: np.ndarray
+) -> dict[str, Any]:
+    """Tau on the half for choosing and, with a 95 % interval, on the other."""
+    finite = np.isfinite(scores)
+    test, choose = finite & ~half, finite & half
+    low, high = bootstrap(kendall, scores[test], accuracy[test])
+    return {
+        "tau_choose": kendall(scores[choose], accuracy[choose]),
+        "tau_test": kendall(scores[test], accuracy[test]),
+        "interval": [low, high],
+        "invalid": int((~finite).sum()),
+    }
+
+
+def main() -> None:
+    """Runs the grid and writes JSON after every point."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--truth", nargs="+", required=True)
+    parser.add_argument("--archs", type=int, default=2048)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--plot", type=Path)
+    args = parser.parse_args()
+    space = nasbench201()
+    rng = np.random.default_rng(args.seed)
+    codes = space.sample(rng, args.archs)
+    half = rng.permutation(len(codes)) < len(codes) // 2
+    truths = {}
+    for truth in map(load_truth, args.truth):
+        archs = map(space.to_str, codes)
+        truths[truth.name] = np.array([truth.accuracy[arch] for arch in archs])
+    result: dict[str, Any] = {
+        "date": date.today().isoformat(),
+        "device": platform.processor() or platform.machine(),
+        "devices": jax.device_count(),
+        "versions": {p: version(p) for p in ("jax", "jaxlib", "flax", "numpy")},
+        "sample": {"num": args.archs, "seed": args.seed, "space": space.name},
+        "points": [],
+    }
+    for fidelity, proxies, seeds in points(args.quick):
+        scores, cost = measure(space, codes, fidelity, proxies, seeds)
+        for proxy in proxies:
+            taus = {n: evaluate(scores[proxy], a, half) for n, a in truths.items()}
+            point = {"proxy": proxy, "seeds": seeds, **vars(fidelity), **cost, **taus}
+            result["points"].append(point)
+        args.out.write_text(json.dumps(result, indent=1) + "\n")
+        first = next(iter(truths))
+        print(
+            fidelity, seeds, f"{cost['ms']:.2f} ms", taus[first]["tau_test"], flush=True
+        )
+    if args.plot:
+        draw(result, next(iter(truths)), args.plot)
+
+
+def draw(result: dict[str, Any], truth: str, path: Path) -> None:
+    """Tau with its interval against milliseconds per architecture."""
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(8, 5))
+    for proxy in PROXIES:
+        chosen = [p for p in result["points"] if p["proxy"] == proxy]
+        taus = np.array([p[truth]["tau_test"] for p in chosen])
+        ends = np.array([p[truth]["interval"] for p in chosen]).T
+        bars = np.abs(ends - taus)
+        axes.errorbar(
+            [p["ms"] for p in chosen], taus, bars, fmt="o", ms=3, lw=0.5, label=proxy
+        )
+    axes.set(xscale="log", xlabel="ms per architecture", ylabel=f"Kendall tau, {truth}")
+    axes.legend()
+    figure.savefig(path, bbox_inches="tight")
+
+
+if __name__ == "__main__":
+    main()

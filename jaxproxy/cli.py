@@ -1,0 +1,299 @@
+"""The command ``jaxproxy``.
+
+Options are fields of dataclasses. Everything slow to import is imported where it is
+used, so that ``jaxproxy --help`` answers at once.
+"""
+
+import dataclasses
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from jaxproxy.score import Scorer
+    from jaxproxy.spaces import Space
+    from jaxproxy.store import Run
+    from jaxproxy.types import Fidelity
+
+__all__ = ["main"]
+
+Command = Callable[[], int]
+Number = Annotated[int | None, arg(metavar="N", help_behavior_hint="")]
+File = Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")]
+Folder = Annotated[Path, arg(metavar="RUN")]
+Names = Annotated[tuple[str, ...], arg(metavar="NAME ...")]
+Truths = Annotated[tuple[str, ...], arg(metavar="TRUTH ...", help_behavior_hint="")]
+Flag = Annotated[FlagCreatePairsOff[bool], arg(help_behavior_hint="")]
+
+_DEFAULT_SAMPLE = 100
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Score:
+    """Score architectures into a run folder, or finish a run that was stopped."""
+
+    space: Annotated[Positional[str], arg(metavar="SPACE")]
+    """Search space, for instance nasbench201; see `jaxproxy list`."""
+    out: Folder
+    """Run folder: new, or holding a run of the same request and settings."""
+    proxies: Names = ("intrain",)
+    """Proxies and variants, such as intrain 'capacity(depth=sqrt)' epsinas."""
+    sample: Number = None
+    """Score this many random architectures; 100 if nothing else is asked for."""
+    all: Flag = False
+    """Score the whole space."""
+    archs: File = None
+    """Score the architectures in a file, one string a line; - is standard input."""
+    seed: int = 0
+    """Seed of --sample."""
+    preset: Literal["paper", "fast"] = "fast"
+    """Fidelity: size of the network and batch that are scored, and nothing else."""
+    width: Number = None
+    """Channels of the stem, in place of the preset's."""
+    cells: Number = None
+    """Cells per stage, in place of the preset's."""
+    batch_size: Number = None
+    """Images per batch, in place of the preset's."""
+    resolution: Number = None
+    """Side of the images in pixels, in place of the preset's."""
+    seeds: int = 1
+    """How many draws of weights and inputs; the score is their mean."""
+    num_classes: Number = None
+    """Outputs of the network, in place of the space's."""
+    images: File = None
+    """Images for epsinas: an npz file with x, uint8 or float [N, R, R, 3]."""
+    devices: Number = None
+    """Devices to use, all by default; on the CPU, each is a processor core."""
+    deduplicate: Flag = False
+    """Score one of each isomorphism class; default where that changes no score."""
+    no_deduplicate: Flag = False
+    """Score every distinct architecture."""
+    truth: Truths = ()
+    """Trained accuracies to correlate with: FILE.csv:COLUMN or analog."""
+
+    def __call__(self) -> int:
+        """Scores, and prints what was found."""
+        if self.deduplicate and self.no_deduplicate:
+            raise ValueError("give --deduplicate or --no-deduplicate, not both")
+        from jaxproxy.startup import set_up_jax
+
+        set_up_jax(self.devices)
+        from jaxproxy import report
+        from jaxproxy.sweep import Interrupted
+        from jaxproxy.truth import load_truth
+
+        space = self._space()
+        codes, strings = self._request(space)
+        truths = [load_truth(spec) for spec in self.truth]  # before hours of scoring
+        scorer = self._scorer(space)
+        _print(*report.request(scorer, len(codes), self.images is not None))
+        try:
+            run, speed = self._sweep(scorer, codes, strings)
+        except Interrupted as stop:  # which has been logged
+            return 128 + stop.signum
+        _print(report.settings(run), speed)
+        _print(report.proxy_table(run), report.top_table(run))
+        if truths:
+            _print(*report.correlation_tables(report.correlations(run, truths)))
+        _print(f"the run is in {self.out}")
+        return 0
+
+    def _scorer(self, space: "Space") -> "Scorer":
+        from jaxproxy.inputs import read_images
+        from jaxproxy.score import make_scorer
+
+        return make_scorer(
+            space,
+            self.proxies,
+            fidelity=self._fidelity(),
+            seeds=self.seeds,
+            images=read_images(self.images) if self.images else None,
+            devices=self.devices,
+        )
+
+    def _sweep(
+        self, scorer: "Scorer", codes: "np.ndarray", strings: list[str] | None
+    ) -> "tuple[Run, str]":
+        """The finished run, and how fast it went."""
+        from jaxproxy import report
+        from jaxproxy.store import Run
+        from jaxproxy.sweep import sweep
+
+        before, begin = Run(self.out), time.perf_counter()
+        started = self.out.is_dir() and before.done()
+        finished = len(before.table(["index"])) if started else 0
+        run = sweep(
+            scorer,
+            codes,
+            self.out,
+            strings=strings,
+            deduplicate=self.deduplicate or (False if self.no_deduplicate else None),
+            part_size=_part_size(scorer.fidelity),
+        )
+        seconds = time.perf_counter() - begin
+        return run, report.speed(len(codes), finished, seconds)
+
+    def _space(self) -> "Space":
+        from jaxproxy.spaces import SPACES
+
+        if self.space not in SPACES:
+            raise ValueError(
+                f"unknown space {self.space!r}; choose from {sorted(SPACES)}"
+            )
+        given = {} if self.num_classes is None else {"num_classes": self.num_classes}
+        return SPACES[self.space](**given)
+
+    def _fidelity(self) -> "Fidelity":
+        from jaxproxy.types import PRESETS
+
+        names = ("width", "cells", "batch_size", "resolution")
+        given = {name: getattr(self, name) for name in names}
+        given = {name: value for name, value in given.items() if value is not None}
+        return dataclasses.replace(PRESETS[self.preset], **given)
+
+    def _request(self, space: "Space") -> tuple["np.ndarray", list[str] | None]:
+        """Codes, and the strings they were given as."""
+        import numpy as np
+
+        from jaxproxy.inputs import read_archs
+
+        if (self.sample is not None) + self.all + (self.archs is not None) > 1:
+            raise ValueError("give only one of --sample, --all and --archs")
+        if self.archs is not None:
+            strings, codes = read_archs(self.archs, space)
+            return codes, strings
+        if self.all:
+            if space.enumerate is None:
+                raise ValueError(f"{space.name} is too large for --all; use --sample")
+            return space.enumerate(), None
+        num = _DEFAULT_SAMPLE if self.sample is None else self.sample
+        return space.sample(np.random.default_rng(self.seed), num), None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Correlate:
+    """Compare the scores of a run with trained accuracies."""
+
+    run: Positional[Folder]
+    """Run folder."""
+    truth: Truths
+    """Trained accuracies, one or several: FILE.csv:COLUMN (or .csv.gz) or analog."""
+    bootstrap: Annotated[int, arg(metavar="N")] = 0
+    """Resamples of the architectures for 95 % intervals; none by default."""
+    json: Flag = False
+    """Print a list of records and nothing else."""
+
+    def __call__(self) -> int:
+        """Prints the report."""
+        from jaxproxy import report
+        from jaxproxy.store import Run
+        from jaxproxy.truth import load_truth
+
+        if not self.truth:
+            raise ValueError("give at least one truth, such as FILE.csv:COLUMN")
+        run, truths = Run.open(self.run), [load_truth(spec) for spec in self.truth]
+        records = report.correlations(run, truths, num_bootstrap=self.bootstrap)
+        if self.json:
+            print(json.dumps(report.to_json(records), indent=2))
+        else:
+            _print(*report.correlation_tables(records))
+        return 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class List:
+    """List proxies with their options, spaces and presets."""
+
+    def __call__(self) -> int:
+        """Prints what can be chosen."""
+        from jaxproxy import report
+
+        _print(*report.catalogue())
+        return 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fsck:
+    """Find and remove what an accident left in a run folder."""
+
+    run: Positional[Folder]
+    """Run folder, which no process may be writing to."""
+    dry_run: Flag = False
+    """Only report; exit with 1 if there is anything."""
+
+    def __call__(self) -> int:
+        """Prints a line for each file found."""
+        from jaxproxy.store import Run
+
+        problems = Run(self.run).fsck(delete=not self.dry_run)
+        _print(*problems or [f"{self.run}: nothing wrong"])
+        if problems and not self.dry_run:
+            _print("removed; the same `jaxproxy score` command scores them again")
+        return int(self.dry_run and bool(problems))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit code.
+
+    That is 2 for a mistake of the user or a failing disk, and 128 + the number of a
+    signal that stopped a run.
+
+    Args:
+      argv: arguments without the name of the program; those of the process by default.
+    """
+    try:
+        code = _parse(argv)()
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return 130
+    except ValueError as error:
+        print("jaxproxy: error:", " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # whoever reads, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _parse(argv: Sequence[str] | None) -> Command:
+    commands: dict[str, Callable[..., Command]] = {
+        "score": Score,
+        "correlate": Correlate,
+        "list": List,
+        "fsck": Fsck,
+    }
+    command = tyro.extras.subcommand_cli_from_dict(
+        commands,
+        prog="jaxproxy",
+        description="Rank neural architectures without training them.",
+        args=argv,
+    )
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("jaxproxy").setLevel(logging.INFO)
+    return command
+
+
+def _part_size(fidelity: "Fidelity") -> int:
+    """Architectures that a stop may lose; it must not depend on the machine."""
+    from jaxproxy.sweep import PART_SIZE
+
+    work = fidelity.batch_size * fidelity.resolution**2 * fidelity.width**2
+    return PART_SIZE if work * fidelity.cells < 2e7 else PART_SIZE // 10
+
+
+def _print(*items: Any) -> None:
+    from jaxproxy.report import make_console
+
+    console = make_console()
+    for item in items:
+        console.print(item, soft_wrap=isinstance(item, str))

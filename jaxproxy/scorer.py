@@ -1,0 +1,228 @@
+"""Scores on devices: one compiled program for any number of architectures.
+
+The architecture axis is a ``lax.map`` on each device, sharded over devices: under
+``vmap`` a ``switch`` would run every branch. Blocks have one fixed shape, so nothing is
+compiled twice and no score depends on how many architectures are asked for. One seed
+means one set of weights, inputs and labels, shared by all architectures.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxproxy.meters import Meter
+from jaxproxy.network import Slot
+from jaxproxy.proxies import Proxy
+from jaxproxy.readings import collect, collect_reusing, make_scratch
+from jaxproxy.spaces import Space
+from jaxproxy.types import Array, Batch, Fidelity
+
+__all__ = ["BlockScores", "Scorer", "make_batch"]
+
+
+class BlockScores(NamedTuple):
+    """Scores of n codes on S seeds, on the host."""
+
+    scores: dict[str, np.ndarray]
+    """Proxy name -> float64[n, S]; what is not finite stays so."""
+    readings: dict[str, np.ndarray]
+    """Meter name -> float[n, S, L, ...]."""
+    present: dict[str, np.ndarray]
+    """Meter name -> bool[n, L], the slots an architecture has."""
+
+
+def make_batch(key: Array, fidelity: Fidelity, num_classes: int) -> Batch:
+    """Gaussian images and uniformly random labels, shared by all architectures."""
+    shape = (fidelity.batch_size, fidelity.resolution, fidelity.resolution, 3)
+    image_key, label_key = jax.random.split(key)
+    x = jax.random.normal(image_key, shape)
+    return Batch(x, jax.random.randint(label_key, shape[:1], 0, num_classes))
+
+
+class Scorer:
+    """A compiled scorer; :func:`~jaxproxy.score.make_scorer` makes it.
+
+    Attributes:
+      space: where codes come from.
+      proxies: what is computed; those with ``count`` are left to :meth:`counts`.
+      fidelity: size of the network and batch.
+      seeds: int, one set of weights and inputs each.
+      block_size: codes per compiled call, a multiple of ``num_devices``.
+      num_traces: how often a program was traced, so that tests can count compilations.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        proxies: Sequence[Proxy],
+        *,
+        fidelity: Fidelity,
+        seeds: Sequence[int],
+        images: Array,
+        image_source: str,
+        devices: Sequence[jax.Device],
+        block_size: int,
+    ) -> None:
+        """Takes checked arguments; compiles nothing yet."""
+        self.space, self.fidelity = space, fidelity
+        self.proxies, self.seeds = tuple(proxies), tuple(seeds)
+        self.block_size, self.num_devices = block_size, len(devices)
+        self._images, self._image_source = images, image_source
+        self._mesh = jax.sharding.Mesh(np.array(devices), ("arch",))
+        self._network = space.network(fidelity)
+        self.num_traces = 0
+
+    def __call__(self, codes: np.ndarray) -> BlockScores:
+        """Scores int[n, G] codes, n at most ``block_size``; fewer cost as much.
+
+        Raises:
+          ValueError: wrong codes, or too many.
+        """
+        codes = self.space.check_codes(codes)
+        if not 0 < len(codes) <= self.block_size:
+            raise ValueError(
+                f"a block has 1 to {self.block_size} codes, not {len(codes)}"
+            )
+        padding = np.repeat(codes[:1], self.block_size - len(codes), axis=0)
+        block = np.concatenate([codes, padding])
+        block = jax.device_put(block, self._sharding("arch"))
+        measured = self._measured(block)
+        for proxy in self.proxies:
+            if proxy.program is not None:
+                measured.scores[proxy.name] = self._programmed(proxy, block)
+        return BlockScores(
+            *({k: v[: len(codes)] for k, v in table.items()} for table in measured)
+        )
+
+    def counts(self, codes: np.ndarray) -> dict[str, np.ndarray]:
+        """Exact counts on the host, proxy name -> float64[n]."""
+        counts = ((p.name, p.count) for p in self.proxies if p.count is not None)
+        return {n: np.asarray(count(self.space, codes), float) for n, count in counts}
+
+    def describe(self) -> dict[str, Any]:
+        """All that defines the numbers, for JSON; functions are known by name only."""
+        config = jax.config
+        return {
+            "space": self.space.name,
+            "num_classes": self.space.num_classes,
+            "proxies": [proxy.name for proxy in self.proxies],
+            "meters": [meter.name for meter in self.meters],
+            "fidelity": dataclasses.asdict(self.fidelity),
+            "seeds": list(self.seeds),
+            "images": self._image_source,
+            "inputs": "gaussian",
+            "prng": str(config.read("jax_default_prng_impl")),
+            "threefry_partitionable": bool(config.read("jax_threefry_partitionable")),
+            "x64": bool(config.read("jax_enable_x64")),
+        }
+
+    @cached_property
+    def meters(self) -> tuple[Meter, ...]:
+        """The union of the proxies' meters."""
+        return tuple(dict.fromkeys(m for p in self.proxies for m in p.meters))
+
+    @cached_property
+    def slots(self) -> dict[str, list[str]]:
+        """Meter name -> names of its slots."""
+        return {m: [slot.name for slot in slots] for m, slots in self.layout.items()}
+
+    @cached_property
+    def layout(self) -> dict[str, tuple[Slot, ...]]:
+        """Meter name -> its slots with kind, depth and channels."""
+        if not self.meters:
+            return {}
+        code = jax.ShapeDtypeStruct((len(self.space.choices),), jnp.int32)
+        variables = jax.eval_shape(self._variables, 0)
+        readings = jax.eval_shape(
+            lambda v, c: collect(self._network, v[0], v[1], c, self.meters),
+            variables,
+            code,
+        )
+        return readings.layout.slots
+
+    def _sharding(self, *axes: str) -> jax.NamedSharding:
+        return jax.NamedSharding(self._mesh, jax.P(*axes))
+
+    def _variables(self, seed: Array | int) -> tuple[Any, Batch]:
+        weight_key, batch_key = jax.random.split(jax.random.key(seed))
+        batch = make_batch(batch_key, self.fidelity, self.space.num_classes)
+        return self._network.init(weight_key), batch
+
+    @cached_property
+    def _seeded(self) -> list[tuple[Any, Batch]]:
+        make = jax.jit(self._variables, out_shardings=self._sharding())
+        return [make(seed) for seed in self.seeds]
+
+    def _over_archs(self, mapped: Callable[[Any, Array], Any]) -> Callable[..., Any]:
+        """Compiles ``mapped(shared, codes)`` for a block, sharded over devices."""
+        return jax.jit(
+            jax.shard_map(
+                mapped,
+                mesh=self._mesh,
+                in_specs=(jax.P(), jax.P("arch")),
+                out_specs=jax.P("arch"),
+                # True would sum the gradients of constants over devices.
+                check_vma=False,
+            )
+        )
+
+    @cached_property
+    def _collect(self) -> Callable[..., Any]:
+        def mapped(shared: tuple[Any, Batch], codes: Array) -> Any:
+            def one(scratch: Any, code: Array) -> tuple[Any, Any]:
+                self.num_traces += 1
+                readings, scratch = collect_reusing(
+                    self._network, *shared, code, self.meters, scratch
+                )
+                scores = {p.name: p.score(readings) for p in self.proxies if p.score}
+                return scratch, (scores, readings.values, readings.mask)
+
+            scratch = make_scratch(self._network, *shared, codes[0], self.meters)
+            return lax.scan(one, scratch, codes)[1]
+
+        return self._over_archs(mapped)
+
+    def _measured(self, block: Array) -> BlockScores:
+        if not self.meters:
+            return BlockScores({}, {}, {})
+        results = [self._collect(shared, block) for shared in self._seeded]
+        scores, readings, present = zip(*jax.device_get(results), strict=True)
+        scores = {k: v.astype(np.float64) for k, v in _over_seeds(scores).items()}
+        return BlockScores(scores, _over_seeds(readings), present[0])
+
+    def _programmed(self, proxy: Proxy, block: Array) -> np.ndarray:
+        """Scores float64[n, S] of a proxy with a pass of its own."""
+        if proxy.inputs == "images":
+            batches = [Batch(self._images, jnp.zeros(len(self._images), jnp.int32))]
+        else:
+            # Before x64 is enabled, under which other numbers would be drawn.
+            batches = [batch for _, batch in self._seeded]
+        with jax.enable_x64(True) if proxy.x64 else nullcontext():
+            run = self._programs[proxy.name]
+            columns = [jax.device_get(run(batch, block)) for batch in batches]
+        # The user's images are the same for all seeds.
+        columns *= len(self.seeds) // len(columns)
+        return np.stack(columns, axis=1).astype(float)
+
+    @cached_property
+    def _programs(self) -> dict[str, Callable[..., Any]]:
+        made = ((p.name, p.program) for p in self.proxies)
+        return {name: self._program(make) for name, make in made if make is not None}
+
+    def _program(self, make: Callable[..., Callable[[Array], Array]]) -> Any:
+        def mapped(batch: Batch, codes: Array) -> Array:
+            self.num_traces += 1
+            return lax.map(make(self.space, self.fidelity, batch), codes)
+
+        return self._over_archs(mapped)
+
+
+def _over_seeds(results: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {k: np.stack([r[k] for r in results], axis=1) for k in results[0]}

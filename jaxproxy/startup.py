@@ -1,0 +1,42 @@
+"""How the command line sets up JAX before its first use."""
+
+import os
+import platform
+import zlib
+from contextlib import suppress
+from pathlib import Path
+
+import jax
+
+__all__ = ["set_up_jax"]
+
+
+def set_up_jax(devices: int | None = None) -> None:
+    """Makes processor cores devices, and keeps compiled programs between processes.
+
+    Settings from the environment or made earlier stay as they are.
+
+    Args:
+      devices: how many CPU devices; as many as this process has cores by default.
+    """
+    if devices is not None and devices < 1:
+        raise ValueError(f"--devices must be at least 1, not {devices}")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    if devices or jax.config.values["jax_num_cpu_devices"] < 0:
+        with suppress(RuntimeError):  # JAX is in use, with the devices that it has
+            count = devices or cores or os.cpu_count() or 1
+            jax.config.update("jax_num_cpu_devices", count)
+    if not jax.config.values["jax_compilation_cache_dir"]:
+        home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+        cache = Path(home, "jaxproxy", f"{jax.lib.__version__}-{_processor()}")
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def _processor() -> str:
+    """Names the kind of processor: what is compiled on one may not run on another."""
+    text = platform.processor()
+    with suppress(OSError, StopIteration), open("/proc/cpuinfo") as lines:
+        text = next(s for s in lines if s.startswith(("flags", "Features")))
+    return f"{platform.machine()}-{zlib.crc32(text.encode()):08x}"

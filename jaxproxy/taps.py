@@ -1,0 +1,212 @@
+"""Taps: named places of a network where readings are taken.
+
+Backward readings are taken by *sinks*. A tap is an identity with an extra input, a
+zero array shaped like the reading; its hand-written gradient passes the cotangent on
+and returns the reading as "the gradient of the sink". One backward pass with respect
+to the sinks therefore yields every summary of activation and parameter gradients, and
+keeps none of the gradients themselves.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.extend.core import get_opaque_trace_state
+
+from jaxproxy.meters import Activation, Probe
+from jaxproxy.types import Array
+
+__all__ = ["REACHED", "Rows", "Slot", "Tap", "Values"]
+
+Values = dict[str, Array]
+
+REACHED = ""
+"""Key, beside meter names, of a sink whose gradient is 1 if any gradient came by."""
+
+
+class Slot(NamedTuple):
+    """A place where a reading is taken."""
+
+    name: str
+    """Stable, e.g. ``"cells.3.e02.conv"``."""
+    kind: str
+    """``conv``, ``relu``, ``bn``, ``linear``, ``cell``... or ``conv_w``, ``bn_b``..."""
+    depth: int
+    """Position in the network; slots are ordered by it."""
+    channels: int
+    """C of an activation; size of a parameter's last axis."""
+
+
+class Rows(NamedTuple):
+    """Readings of several slots of one kind, one row each."""
+
+    slots: tuple[Slot, ...]
+    values: Values
+    """Meter name -> float[slots, ...]."""
+    present: Array | None = None
+    """bool[slots], which of them this architecture has; None for all."""
+
+
+class Tap:
+    """Collects readings while a network is traced; made anew for every trace.
+
+    A tap that a meter reads must not lie inside another transformation (jit, scan,
+    cond, vmap, remat): its reading could not leave, or would be a sum over iterations.
+    """
+
+    def __init__(
+        self,
+        probe: Probe,
+        sinks: dict[str, Any] | None = None,
+        scratch: dict[str, Any] | None = None,
+    ) -> None:
+        """Taps the meters of a probe; without sinks, learns which are needed."""
+        self.probe = probe
+        self.forward: list[Rows] = []
+        self.sinks: dict[str, dict[str, Rows]] = {}
+        self.kept: dict[str, Any] = {}
+        self._given = sinks
+        self._scratch = scratch
+        self._names: set[str] = set()
+        self._depth = 0
+        self._trace = get_opaque_trace_state(convention="flax")
+
+    def __call__(self, name: str, x: Array, kind: str = "activation") -> Array:
+        """Measures an activation float[B, ..., C] and returns it.
+
+        Raises:
+          ValueError: a name used twice, which would mix two readings, or a tap inside
+            another transformation.
+        """
+        slots = (Slot(name, kind, self.advance(), x.shape[-1]),)
+        backward = self.probe.wants("backward", kind)
+        if not (backward or self.probe.wants("forward", kind)):
+            return x
+        self._claim(name)
+        self.record(slots, _row(self.probe.forward(kind, Activation(x))))
+        if not backward:
+            return x
+        zeros = jax.eval_shape(lambda x: self.probe.backward(kind, Activation(x), x), x)
+        sink = self.sink(name, {kind: Rows(slots, _row(_zeros(zeros)))})
+        return _tap_activation(self.probe, kind, x, sink[kind])
+
+    def parameter(self, name: str, weight: Array, kind: str) -> Array:
+        """Measures the gradient of a parameter tensor and returns the tensor.
+
+        The gradient itself stops here.
+
+        Raises:
+          ValueError: as for activations.
+        """
+        channels = weight.shape[-1] if weight.ndim else 1
+        slots = (Slot(name, kind, self.advance(), channels),)
+        if not self.probe.wants("gradient", kind):
+            return weight
+        self._claim(name)
+        unused = self.probe.gradient(kind, weight, jnp.zeros_like(weight))
+        values = {**_row(unused), REACHED: jnp.zeros(1, weight.dtype)}
+        sink = self.sink(name, {kind: Rows(slots, values)})
+        return _tap_parameter(self.probe, kind, weight, sink[kind])
+
+    def record(
+        self, slots: tuple[Slot, ...], values: Values, present: Array | None = None
+    ) -> None:
+        """Adds forward readings that a module took itself, one row per slot.
+
+        Raises:
+          ValueError: called inside another transformation.
+        """
+        if values:
+            self._check_trace(slots[0].name)
+            self.forward.append(Rows(slots, values, present))
+
+    def sink(self, name: str, rows: dict[str, Rows]) -> dict[str, Values]:
+        """Arrays whose gradients are to be the readings of a tap, by kind.
+
+        ``rows.values`` have the shapes of the readings and, if :data:`REACHED` is among
+        them, are the readings of a tap that the backward pass never reaches.
+
+        Raises:
+          ValueError: called inside another transformation.
+        """
+        rows = {kind: r for kind, r in rows.items() if r.values}
+        if rows:
+            self._check_trace(name)
+        self.sinks[name] = rows
+        if self._given is not None:
+            return self._given[name]
+        return {kind: r.values for kind, r in rows.items()}
+
+    def scratch(self, name: str, like: Any) -> Any:
+        """Buffers shaped like a tree, with any content: zeros, or what was left.
+
+        The module hands them back by :meth:`keep`, or, if it is differentiated, as the
+        gradient of the buffers, so that the next architecture need not clear them.
+        """
+        if self._scratch is None:
+            return jax.tree.map(lambda s: lax.empty(s.shape, s.dtype), like)
+        return self._scratch[name]
+
+    def keep(self, name: str, buffers: Any) -> None:
+        """Hands back the buffers of :meth:`scratch` after a forward pass."""
+        self.kept[name] = buffers
+
+    def advance(self, steps: int = 1) -> int:
+        """Depth of the next slot; moves on by ``steps``."""
+        self._depth += steps
+        return self._depth - steps
+
+    def _claim(self, name: str) -> None:
+        if name in self._names:
+            raise ValueError(
+                f"the tap {name!r} is used twice; names must differ, and a layer that "
+                "is called twice would mix two readings"
+            )
+        self._names.add(name)
+
+    def _check_trace(self, name: str) -> None:
+        # Inside a scan, the gradient of a sink would silently be a sum over steps.
+        if get_opaque_trace_state(convention="flax") != self._trace:
+            raise ValueError(
+                f"the tap {name!r} is inside a jit, scan, cond, vmap or remat of the "
+                "model, which its reading cannot leave; build the model without it"
+            )
+
+
+def _row(values: Values) -> Values:
+    return {name: value[None] for name, value in values.items()}
+
+
+def _zeros(shapes: Any) -> Any:
+    return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _tap_activation(probe: Probe, kind: str, x: Array, sink: Values) -> Array:
+    return x
+
+
+def _tap_activation_backward(
+    probe: Probe, kind: str, x: Array, cotangent: Array
+) -> tuple[Array, Values]:
+    return cotangent, _row(probe.backward(kind, Activation(x), cotangent))
+
+
+_tap_activation.defvjp(lambda probe, kind, x, sink: (x, x), _tap_activation_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _tap_parameter(probe: Probe, kind: str, weight: Array, sink: Values) -> Array:
+    return weight
+
+
+def _tap_parameter_backward(
+    probe: Probe, kind: str, weight: Array, cotangent: Array
+) -> tuple[Array, Values]:
+    reading = _row(probe.gradient(kind, weight, cotangent))
+    return jnp.zeros_like(weight), {**reading, REACHED: jnp.ones(1, weight.dtype)}
+
+
+_tap_parameter.defvjp(lambda probe, kind, w, sink: (w, w), _tap_parameter_backward)
