@@ -144,12 +144,9 @@ def _is_narrow(
 
 def _conv_rows(x: Array, kernel: Array) -> Array:
     """3x3 convolution: three rows side by side, one product, three columns summed."""
-    height, width = x.shape[1:3]
-    inputs, outputs = kernel.shape[2:]
-    padded = jnp.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0)))
-    rows = jnp.concatenate([padded[:, i : i + height] for i in range(3)], axis=3)
+    width, (inputs, outputs) = x.shape[2], kernel.shape[2:]
     columns = kernel.transpose(0, 2, 1, 3).reshape(3 * inputs, 3 * outputs)
-    z = jnp.pad(rows @ columns, ((0, 0), (0, 0), (1, 1), (0, 0)))
+    z = jnp.pad(_neighbours(x, 1) @ columns, ((0, 0), (0, 0), (1, 1), (0, 0)))
     return functools.reduce(
         jnp.add,
         (z[:, :, j : j + width, j * outputs : (j + 1) * outputs] for j in range(3)),
@@ -157,16 +154,23 @@ def _conv_rows(x: Array, kernel: Array) -> Array:
 
 
 def _dw_rows(x: Array, dy: Array) -> Array:
-    """Kernel gradient of :func:`_conv_rows`: all nine taps in one product."""
-    height, width, inputs = x.shape[1:]
-    outputs = dy.shape[3]
-    padded = jnp.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0)))
-    rows = jnp.concatenate([padded[:, i : i + height] for i in range(3)], axis=3)
-    padded = jnp.pad(dy, ((0, 0), (0, 0), (1, 1), (0, 0)))
-    columns = [padded[:, :, 2 - j : 2 - j + width] for j in range(3)]
-    pixels = ((0, 1, 2), (0, 1, 2))
-    taps = lax.dot_general(rows, jnp.concatenate(columns, axis=3), (pixels, ((), ())))
-    return taps.reshape(3, inputs, 3, outputs).transpose(0, 2, 1, 3)
+    """Kernel gradient of :func:`_conv_rows`: all nine taps in one product.
+
+    The rows of dy are those that the input gradient takes, so they are made once.
+    """
+    rows, columns, pixels = _neighbours(dy, 1), _neighbours(x, 2), ((0, 1, 2),) * 2
+    taps = lax.dot_general(rows, columns, (pixels, ((), ())))
+    taps = taps.reshape(3, dy.shape[3], 3, x.shape[3])
+    return taps[::-1].transpose(0, 2, 3, 1)
+
+
+def _neighbours(x: Array, axis: int) -> Array:
+    """Each pixel with the one before and after it on an axis, float[B, H, W, 3C]."""
+    pads = [(0, 0)] * 4
+    pads[axis] = (1, 1)
+    padded, size = jnp.pad(x, pads), x.shape[axis]
+    shifted = [lax.slice_in_dim(padded, i, i + size, axis=axis) for i in range(3)]
+    return jnp.concatenate(shifted, axis=3)
 
 
 def _conv_forward(

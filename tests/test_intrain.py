@@ -255,9 +255,9 @@ def test_unknown_options(
 
 
 def test_unknown_options_of_intrain_alone() -> None:
-    with pytest.raises(ValueError, match="unknown coupling 'x'; .*gamma.*product"):
+    with pytest.raises(ValueError, match=r"unknown coupling 'x'; .*gamma.*product"):
         intrain(coupling="x")
-    with pytest.raises(ValueError, match="unknown taps 'x'; .*weights"):
+    with pytest.raises(ValueError, match=r"unknown taps 'x'; .*weights"):
         intrain(params="x")
 
 

@@ -229,7 +229,7 @@ def test_unknown_layers(make: Callable[..., Meter]) -> None:
 
 
 def test_unknown_rows_params_and_order() -> None:
-    with pytest.raises(ValueError, match="unknown rows 'rows'; .*images.*pixels.*raw"):
+    with pytest.raises(ValueError, match=r"unknown rows 'rows'; .*images.*pixels.*raw"):
         covariance(rows="rows")
     with pytest.raises(ValueError, match=".*".join(["'biases'", *sorted(PARAMETERS)])):
         gradient("biases")

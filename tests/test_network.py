@@ -1,4 +1,4 @@
-"""Taps in users' own Linen and NNX modules, against the same network written plainly."""
+"""Taps in users' own Linen and NNX modules, against the same network in plain JAX."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

@@ -13,6 +13,7 @@ from jax import lax
 from jaxproxy import ops
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
+QUICK = {"xla_backend_optimization_level": 0}  # to compile, that is
 # kernel size, stride, dilation, groups, input channels, output channels
 CONVS = (
     (1, 1, 1, 1, 3, 5),
@@ -66,7 +67,7 @@ def derivatives(op: Callable[..., jax.Array]) -> Callable[..., Any]:
 
         return op(*args), first(*args), jax.grad(norm, every)(*args)
 
-    return jax.jit(run)
+    return jax.jit(run, compiler_options=QUICK)
 
 
 def plain_conv(

@@ -47,8 +47,8 @@ TOY = Space(
     num_classes=5,
     to_str=lambda code: "|".join(OPS[int(gene)] for gene in code),
     from_str=lambda arch: np.array([OPS.index(op) for op in arch.split("|")], np.int32),
-    num_params=lambda code: 100 + int(code @ [1, 3, 9]),
-    num_macs=lambda code: int(code.sum()),
+    num_params=lambda code: 100 + code @ [1, 3, 9],
+    num_macs=lambda code: code.sum(-1),
     network=_network,
 )
 CODES = np.array([[0, 1, 2], [2, 1, 0], [1, 1, 1], [0, 0, 0], [2, 2, 1]], np.int32)
@@ -234,6 +234,7 @@ def test_a_description_defines_the_numbers_and_is_json(
     assert first["proxies"] == list(PROXIES)
     assert first["seeds"] == [0]
     assert first["fidelity"] == vars(TINY)
+    assert first["jax"]["enable_x64"] is False
     # How it is computed is not what is computed.
     assert toy(devices=1, block_size=3).describe() == first
     assert toy(images=images.astype(float)).describe() == described[4]
