@@ -1,4 +1,4 @@
-"""The readings bank: proxies evaluated from a stored run, no network run (host code)."""
+"""The readings bank: proxies evaluated from a stored run, with no network (host)."""
 
 import json
 import os

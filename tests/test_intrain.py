@@ -12,7 +12,7 @@ import pytest
 from jaxproxy.meters import ACTIVATIONS, PARAMETERS, Meter, covariance, gradient
 from jaxproxy.network import Network, Tap
 from jaxproxy.ops import avg_pool, batch_norm, conv
-from jaxproxy.proxies import PROXIES, Proxy, capacity, intrain, parse_proxy
+from jaxproxy.proxies import Proxy, capacity, intrain
 from jaxproxy.proxies._intrain import (
     COUPLINGS,
     DEAD,
@@ -259,69 +259,3 @@ def test_unknown_options_of_intrain_alone() -> None:
         intrain(coupling="x")
     with pytest.raises(ValueError, match=r"unknown taps 'x'; .*weights"):
         intrain(params="x")
-
-
-@pytest.mark.parametrize("name", PROXIES)
-def test_every_proxy_has_its_name(name: str) -> None:
-    for text in (name, f" {name} ", f"{name}()"):
-        assert parse_proxy(text).name == name
-    assert parse_proxy(name).reference
-
-
-@pytest.mark.parametrize(
-    ("text", "name", "meters"),
-    [
-        (
-            "intrain(layers=relu)",
-            "intrain(layers=relu)",
-            (covariance("relu"), gradient("weights")),
-        ),
-        (
-            " intrain ( dead = live , params=all, layers=bn ) ",
-            "intrain(layers=bn,params=all,dead=live)",
-            (covariance("bn"), gradient("all")),
-        ),
-        (
-            "capacity(layers=relu:pool,rows=raw)",
-            "capacity(layers=relu:pool,rows=raw)",
-            (covariance(("relu", "pool"), rows="raw"),),
-        ),
-        ("epsinas(mode=stable,weights=1e-7:1)",) * 2 + ((),),
-    ],
-)
-def test_variants_by_text(text: str, name: str, meters: tuple[Meter, ...]) -> None:
-    proxy = parse_proxy(text)
-    assert proxy.name == name
-    assert proxy.meters == meters
-    assert parse_proxy(name).name == name
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("intran", "unknown proxy 'intran'; choose from .*'intrain'"),
-        ("", "unknown proxy ''"),
-        ("intrain(", r"malformed proxy 'intrain\('"),
-        ("intrain)", "unknown proxy"),
-        ("intrain(dead=live", "malformed"),
-        ("intrain(dead=live) ]", "malformed"),
-        ("intrain(depht=log)", "unknown option 'depht=log' of intrain; .*'depth'"),
-        ("intrain(live)", "unknown option 'live' of intrain"),
-        ("intrain(dead=live,dead=paper)", "option 'dead' of intrain is given twice"),
-        ("intrain(dead=alive)", "unknown dead 'alive'"),
-        ("intrain(layers=3)", "unknown taps 3"),
-        ("epsinas(weights=1)", r"'epsinas\(weights=1\)'.*int"),
-    ],
-)
-def test_text_that_is_no_proxy(text: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        parse_proxy(text)
-
-
-def test_a_proxy_takes_one_route() -> None:
-    with pytest.raises(ValueError, match=r"'x' gives \[\]; give exactly one of"):
-        Proxy("x")
-    with pytest.raises(ValueError, match=r"'x' gives \['score', 'count'\]"):
-        Proxy("x", score=lambda r: r, count=lambda s, c: c)
-    with pytest.raises(ValueError, match="'x' has no meters for its score to read"):
-        Proxy("x", score=lambda r: r)

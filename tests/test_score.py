@@ -15,7 +15,7 @@ from jaxproxy.meters import Meter
 from jaxproxy.network import Network, Tap, from_nnx
 from jaxproxy.proxies import Proxy, intrain, params
 from jaxproxy.score import BlockScores, Scorer, make_batch, make_scorer
-from jaxproxy.spaces import Space, nasbench201
+from jaxproxy.spaces import Space
 from jaxproxy.types import Batch, Fidelity
 
 OPS = ("skip", "relu", "tanh")
@@ -308,58 +308,3 @@ def test_default_blocks_shrink_with_fidelity() -> None:
         for fidelity in ("fast", "paper")
     ]
     assert sizes == [512, 4]
-
-
-NB201 = nasbench201()
-NB201_CODES = np.array(
-    [
-        [3, 2, 1, 4, 0, 3],
-        [0, 0, 3, 1, 2, 3],  # convolutions of zeros
-        [3, 3, 3, 3, 3, 3],
-        [0, 0, 0, 0, 0, 0],
-        [2, 1, 0, 4, 3, 2],
-        [3, 2, 0, 1, 0, 0],  # unreachable branches
-    ],
-    np.int32,
-)
-EPSINAS = "epsinas(mode=stable)"
-
-
-@pytest.fixture(scope="module")
-def images() -> np.ndarray:
-    return np.random.default_rng(1).standard_normal((4, 8, 8, 3)).astype(np.float32)
-
-
-@pytest.fixture(scope="module")
-def nb201(images: np.ndarray) -> Scorer:
-    """NAS-Bench-201 on two devices, four architectures each."""
-    return make_scorer(
-        NB201,
-        ["intrain", EPSINAS, "params"],
-        fidelity=TINY,
-        images=images,
-        devices=2,
-        block_size=8,
-    )
-
-
-def test_order_does_not_matter_where_buffers_are_used_again(nb201: Scorer) -> None:
-    given = nb201(NB201_CODES)
-    assert np.isfinite(given.scores["intrain"]).all()
-    assert (np.diff(np.sort(given.scores["intrain"][:, 0])) > 1e-3).all()
-    # Each architecture now finds what another one left, on the other device.
-    for order in (np.arange(6)[::-1], np.array([3]), np.array([1, 4])):
-        assert_same(nb201(NB201_CODES[order]), rows(given, order))
-    assert list(nb201.counts(NB201_CODES)) == ["params"]
-
-
-def test_float64_programs_next_to_float32_ones(
-    nb201: Scorer, images: np.ndarray
-) -> None:
-    expected = nb201(NB201_CODES).scores[EPSINAS]
-    np.testing.assert_array_equal(np.isnan(expected[:, 0]), np.arange(6) == 3)
-    alone = make_scorer(
-        NB201, [EPSINAS], fidelity=TINY, images=images, devices=1, block_size=6
-    )
-    np.testing.assert_allclose(alone(NB201_CODES).scores[EPSINAS], expected, rtol=1e-12)
-    assert alone.slots == {}

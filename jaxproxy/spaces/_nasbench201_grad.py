@@ -117,7 +117,7 @@ def _stage_backward(
     dy = cotangents[0]
     plan = Plan.backward(code)
     sources, targets = jnp.array(SRC), jnp.array(DST)
-    branches = _backward_branches(probe, params, tape)
+    branches = _backward_branches(probe, params, tape, code)
     # The four nodes of a cell are consecutive, so four rows serve them all.
     last = 3 * params.num_cells
     gradients = put(lax.empty((4, *dy.shape), dy.dtype), jnp.array(last % 4), dy)
@@ -148,7 +148,7 @@ stage.defvjp(_stage_forward, _stage_backward)
 
 
 def _backward_branches(
-    probe: Probe, params: EdgeParams, tape: Tape
+    probe: Probe, params: EdgeParams, tape: Tape, code: Array
 ) -> list[Callable[..., tuple[Array, Table]]]:
     """skip, conv 1x1, conv 3x3, pool, and a convolution of an all-zero node."""
     shape, dtype = tape.buffers.nodes.shape[1:], tape.buffers.nodes.dtype
@@ -251,8 +251,16 @@ def _backward_branches(
     def dead(
         i: Array, source: Array, target: Array, gradients: Array, table: Table
     ) -> tuple[Array, Table]:
-        dbias = at(gradients, target).sum(pixels)
+        dy = at(gradients, target)
+        dbias = dy.sum(pixels)
         table = store(table, "bn_b", i, probe.gradient("bn_b", params.bias[i], dbias))
+        if probe.wants("backward", *_BACKWARD_KINDS):
+            zero = jnp.zeros(shape, dtype)
+            dz = tape.inverse[i] * params.scale[i] * (dy - dbias / samples)
+            kernels = params.conv1[i], params.conv3[i]
+            small, large = (conv_gradients(zero, k, dz)[0] for k in kernels)
+            dr = jnp.where(code[i % 6] == CONV3, large, small)
+            table = activations(i, zero, zero, zero, dy, dz, dr, table)
         return jnp.zeros(shape, dtype), table
 
     return [skip, conv1, conv3, pool, dead]
