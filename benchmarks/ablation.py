@@ -62,8 +62,11 @@ def main() -> None:
             print(*record.values())
     print(f"{len(VARIANTS)} variants of {len(archs)} archs in {seconds:.1f} s")
     if args.out:
-        manifest = {k: run.manifest[k] for k in ("scorer", "environment")}
+        environment = run.manifest["environment"]
+        environment = {k: v for k, v in environment.items() if k != "host"}
+        manifest = {"scorer": run.manifest["scorer"], "environment": environment}
         result = {"seconds": seconds, "run": manifest, "records": records}
+        args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(result, indent=1) + "\n")
 
 

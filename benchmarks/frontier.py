@@ -135,6 +135,7 @@ def main() -> None:
             taus = {n: evaluate(scores[proxy], a, half) for n, a in truths.items()}
             point = {"proxy": proxy, "seeds": seeds, **vars(fidelity), **cost, **taus}
             result["points"].append(point)
+        args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(result, indent=1) + "\n")
         first = next(iter(truths))
         print(

@@ -1,5 +1,6 @@
 """Taps in users' own Linen and NNX modules, against the same network in plain JAX."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +15,7 @@ from jaxproxy.network import Network, Tap, from_linen, from_nnx
 from jaxproxy.readings import Readings, collect, cross_entropy
 from jaxproxy.types import Batch
 
+QUICK = {"xla_backend_optimization_level": 0}  # to compile, that is
 LAYERS = ("conv", "bn", "linear")
 FORWARD = covariance(LAYERS, rows="raw")
 SALIENCY = Meter(
@@ -109,7 +111,10 @@ def model(request: pytest.FixtureRequest) -> Model:
 @pytest.fixture(scope="module")
 def readings(model: Model) -> Readings:
     network, params, batch, _ = model
-    return jax.jit(lambda p: collect(network, p, batch, None, METERS))(params)
+    collected = jax.jit(
+        lambda p: collect(network, p, batch, None, METERS), compiler_options=QUICK
+    )
+    return collected(params)
 
 
 def by_name(readings: Readings, meter: Meter) -> dict[str, np.ndarray]:
@@ -212,7 +217,7 @@ def test_readings_are_the_same_again_and_under_vmap(
 ) -> None:
     network, params, (x, y), _ = model
 
-    @jax.jit
+    @partial(jax.jit, compiler_options=QUICK)
     @jax.vmap
     def each(x: jax.Array) -> Readings:
         return collect(network, params, Batch(x, y), None, METERS)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from blocks import assert_same, rows
 from flax import nnx
 
 import jaxproxy
@@ -82,18 +83,6 @@ def toy() -> Callable[..., Scorer]:
 @pytest.fixture(scope="module")
 def reference(toy: Callable[..., Scorer]) -> BlockScores:
     return toy(devices=1, seeds=3)(CODES)
-
-
-def assert_same(given: BlockScores, expected: BlockScores) -> None:
-    for tables in zip(given, expected, strict=True):
-        assert tables[0].keys() == tables[1].keys()
-        for name in tables[0]:
-            a, b = (table[name] for table in tables)
-            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7, err_msg=name)
-
-
-def rows(block: BlockScores, index: Any) -> BlockScores:
-    return BlockScores(*({k: v[index] for k, v in t.items()} for t in block))
 
 
 @pytest.mark.parametrize(("devices", "block_size"), [(2, 6), (3, 1), (4, 8)])

@@ -1,13 +1,12 @@
 """A scorer of NAS-Bench-201: against the plain network, in any order, with epsinas."""
 
-from typing import Any
-
 import jax
 import numpy as np
 import pytest
+from blocks import assert_same, rows
 from plain_nasbench201 import moments, show, spread
 
-from jaxproxy.score import BlockScores, Scorer, make_batch, make_scorer
+from jaxproxy.score import Scorer, make_batch, make_scorer
 from jaxproxy.spaces import nasbench201
 from jaxproxy.types import Batch, Fidelity
 
@@ -25,18 +24,6 @@ NB201_CODES = np.array(
     np.int32,
 )
 EPSINAS = "epsinas(mode=stable)"
-
-
-def assert_same(given: BlockScores, expected: BlockScores) -> None:
-    for tables in zip(given, expected, strict=True):
-        assert tables[0].keys() == tables[1].keys()
-        for name in tables[0]:
-            a, b = (table[name] for table in tables)
-            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7, err_msg=name)
-
-
-def rows(block: BlockScores, index: Any) -> BlockScores:
-    return BlockScores(*({k: v[index] for k, v in t.items()} for t in block))
 
 
 @pytest.fixture(scope="module")
