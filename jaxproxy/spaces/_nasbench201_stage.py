@@ -225,13 +225,16 @@ def run_stage(
             outputs = lax.fori_loop(
                 0, saves, lambda _, buffer: put(buffer, i, done.output), outputs
             )
-        alive |= convolves & (params.bias[i] != 0).any()
-        tape = Tape(
+            tape = tape._replace(
+                mean=put(tape.mean, i, done.mean),
+                cov=put(tape.cov, i, done.cov),
+                inverse=put(tape.inverse, i, done.inverse),
+            )
+        # Not a scatter: on CPU that is a loop of its own.
+        alive |= at(tape.alive, target) | (convolves & (params.bias[i] != 0).any())
+        tape = tape._replace(
             buffers=Buffers(put(nodes, target, before + y), outputs),
-            alive=tape.alive.at[target].max(alive),
-            mean=put(tape.mean, i, done.mean),
-            cov=put(tape.cov, i, done.cov),
-            inverse=put(tape.inverse, i, done.inverse),
+            alive=put(tape.alive, target, alive),
         )
         return tape, table
 
