@@ -2,8 +2,8 @@
 
 ``python benchmarks/frontier.py --truth FILE.csv:COLUMN --out RESULT.json`` scores one
 seeded sample of NAS-Bench-201 at a grid of fidelities, forward half (``capacity``) and
-whole (``intrain``), and with 1 to 4 seeds. The presets are chosen on one half of the
-sample and reported on the other. With ``--plot`` it draws the frontier.
+whole (``intrain``), and with 1 to 4 seeds. Points that no cheaper one beats are found
+on one half of the sample and reported on the other. With ``--plot`` it draws them all.
 """
 
 import argparse
@@ -27,13 +27,13 @@ from jaxproxy.rank import bootstrap, kendall  # noqa: E402
 from jaxproxy.spaces import Space, nasbench201  # noqa: E402
 from jaxproxy.truth import load_truth  # noqa: E402
 
+BATCHES = ((4, 8), (16, 8), (2, 16), (4, 16), (8, 16), (2, 32), (8, 32))
 FORWARD = [
     Fidelity(width, cells, batch, resolution)
     for width in (4, 8, 16)
     for cells in (1, 2, 5)
-    for batch in (2, 4, 8, 16)
-    for resolution in (8, 16, 32)
-    if width * cells * batch * resolution <= 16 * 5 * 16 * 16
+    for batch, resolution in BATCHES
+    if width * cells * batch * resolution**2 <= 8 * 5 * 8 * 16**2
 ]
 FULL = [
     Fidelity(8, 1, 4, 16),
@@ -66,23 +66,16 @@ def measure(
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """Scores by proxy, averaged over seeds, and milliseconds per architecture."""
     scorer = make_scorer(space, list(proxies), fidelity=fidelity, seeds=seeds)
-    size = scorer.block_size
     start = time.perf_counter()
-    scorer(codes[:size])
+    scorer(codes[: scorer.block_size])
     first = time.perf_counter() - start
-    blocks, seconds, cpu = [], 0.0, time.process_time()
-    # The last block is padded; time whole blocks only.
-    whole = len(codes) // size * size
-    start = time.perf_counter()
-    blocks = [scorer(codes[i : i + size]).scores for i in range(0, whole, size)]
-    seconds = time.perf_counter() - start
-    cpu = time.process_time() - cpu
-    if whole < len(codes):
-        blocks.append(scorer(codes[whole:]).scores)
-    scores = {p: np.concatenate([b[p] for b in blocks]).mean(1) for p in proxies}
+    start, cpu = time.perf_counter(), time.process_time()
+    scored = scorer.score(codes).scores
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+    scores = {p: scored[p].mean(1) for p in proxies}
     cost = {
-        "ms": 1e3 * seconds / whole,
-        "cpu_ms": 1e3 * cpu / whole,
+        "ms": 1e3 * seconds / len(codes),
+        "cpu_ms": 1e3 * cpu / len(codes),
         "compile_s": first,
     }
     return scores, cost
@@ -101,6 +94,17 @@ def evaluate(
         "interval": [low, high],
         "invalid": int((~finite).sum()),
     }
+
+
+def pareto(points: Sequence[dict[str, Any]], truths: Sequence[str]) -> list[dict]:
+    """The points that no cheaper one beats in mean tau on the half for choosing."""
+    best, kept = -np.inf, []
+    for point in sorted(points, key=lambda p: p["ms"]):
+        tau = float(np.mean([point[t]["tau_choose"] for t in truths]))
+        if tau > best:
+            best = tau
+            kept.append({k: v for k, v in point.items() if k != "compile_s"})
+    return kept
 
 
 def main() -> None:
@@ -135,6 +139,7 @@ def main() -> None:
             taus = {n: evaluate(scores[proxy], a, half) for n, a in truths.items()}
             point = {"proxy": proxy, "seeds": seeds, **vars(fidelity), **cost, **taus}
             result["points"].append(point)
+        result["pareto"] = pareto(result["points"], list(truths))
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(result, indent=1) + "\n")
         first = next(iter(truths))

@@ -2,12 +2,14 @@
 
 ``python benchmarks/peer.py --task intrain_b16 --archs 32 --rounds 3 --out FILE.json``
 
-One round is a pass of PyTorch, two single-thread processes with half of the
-architectures each (faster there than one process of two threads), then a pass of
-jaxproxy, one process with two CPU devices. Both are warm, both do the same seeded,
+PyTorch is timed twice: as its users run it, and tuned, with images and weights in its
+"channels last" layout and glibc told to keep freed memory (together about twice as
+fast). One round is a pass of each PyTorch, two single-thread processes with half of
+the architectures each (faster there than one process of two threads), then a pass of
+jaxproxy, one process with two CPU devices. All are warm, all do the same seeded,
 distinct, random architectures of NAS-Bench-201 on inputs of the same size, and only
-one of them runs at a time, so that a busy machine slows both alike: trust the ratio.
-Neither reads a disk cache of compiled programs.
+one of them runs at a time, so that a busy machine slows all alike: trust the ratios.
+None reads a disk cache of compiled programs.
 """
 
 import argparse
@@ -44,7 +46,7 @@ TASKS: dict[str, tuple[dict, int]] = {
             "batch_size": 64,
             "resolution": 64,
         },
-        8,
+        16,
     ),
     "capacity_small": (
         {
@@ -54,7 +56,7 @@ TASKS: dict[str, tuple[dict, int]] = {
             "batch_size": 8,
             "resolution": 16,
         },
-        256,
+        1024,
     ),
     "epsinas": (
         {
@@ -70,13 +72,14 @@ TASKS: dict[str, tuple[dict, int]] = {
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 # Milliseconds of an operation in eager PyTorch, roughly: only to share out the work.
 OP_COST = {"nor_conv_3x3": 4.0, "nor_conv_1x1": 2.0, "avg_pool_3x3": 1.0}
-# glibc keeps freed memory instead of returning it. Otherwise page faults cost eager
-# PyTorch a third of its time on large batches, and 3 % on small ones. Set on both
-# sides. No compilation cache, so that the compile time is one.
+# No compilation cache, so that the compile time is one.
 ENVIRONMENT = {
-    "MALLOC_MMAP_THRESHOLD_": str(2**30),
-    "MALLOC_TRIM_THRESHOLD_": str(2**32),
-    "JAX_ENABLE_COMPILATION_CACHE": "false",
+    "torch": {},
+    "torch_tuned": {
+        "MALLOC_MMAP_THRESHOLD_": str(2**30),
+        "MALLOC_TRIM_THRESHOLD_": str(2**32),
+    },
+    "jax": {"JAX_ENABLE_COMPILATION_CACHE": "false"},
 }
 
 
@@ -122,7 +125,7 @@ class Side:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
-                env={**os.environ, **ENVIRONMENT, "PYTHONPATH": path},
+                env={**os.environ, **ENVIRONMENT[name], "PYTHONPATH": path},
             )
             for _ in shares
         ]
@@ -192,33 +195,33 @@ def machine() -> dict[str, str | int | None]:
 
 
 def summarise(records: list[dict], names: list[str]) -> dict:
-    """Minimum, median and maximum over the rounds, per side and of the ratio."""
+    """Minimum, median and maximum over the rounds, per side and of the ratios."""
     keys = ("archs_per_s", "cpu_ms_per_arch", "peak_rss_mib")
     summary: dict = {
         n: {k: spread([r[n][k] for r in records]) for k in keys} for n in names
     }
-    if len(names) == 2:
-        summary["ratio"] = spread([record["ratio"] for record in records])
+    for peer in _peers(names):
+        summary[f"ratio_to_{peer}"] = spread(
+            [r["jax"]["archs_per_s"] / r[peer]["archs_per_s"] for r in records]
+        )
     return summary
 
 
+def _peers(names: list[str]) -> list[str]:
+    return [name for name in names if name != "jax"] if "jax" in names else []
+
+
 def benchmark(sides: dict[str, Side], rounds: int) -> dict:
-    """The rounds, ABAB, and their summary; the ratio is the second side's speed-up."""
+    """The rounds, all sides in turn, and their summary."""
     records, names = [], list(sides)
     for number in range(rounds):
         passes = {name: side.go(number) for name, side in sides.items()}
-        record: dict = {name: measured for name, (measured, _) in passes.items()}
-        speeds = [record[name]["archs_per_s"] for name in names]
-        if len(names) == 2:
-            record["ratio"] = speeds[1] / speeds[0]
-        records.append(record)
-        print(
-            f"round {number}: archs/s {dict(zip(names, speeds, strict=True))}",
-            flush=True,
-        )
+        records.append({name: measured for name, (measured, _) in passes.items()})
+        speeds = {n: round(records[-1][n]["archs_per_s"], 2) for n in names}
+        print(f"round {number}: archs/s {speeds}", flush=True)
     summary = summarise(records, names)
-    if len(names) == 2:
-        summary["agreement"] = agreement(*(scores for _, scores in passes.values()))
+    for peer in _peers(names):
+        summary[f"agreement_with_{peer}"] = agreement(passes[peer][1], passes["jax"][1])
     if "jax" in sides:
         about = sides["jax"].about[0]
         slow, fast = about["first_pass_s"], about["second_pass_s"]
@@ -234,7 +237,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--archs", type=int, help="default: depends on the task")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", choices=["torch", "jax"], help="time one side alone")
+    parser.add_argument("--only", choices=list(ENVIRONMENT), help="time one side alone")
     parser.add_argument("--torch-python", default=sys.executable)
     parser.add_argument("--jax-python", default=sys.executable)
     parser.add_argument("--out", type=Path)
@@ -250,13 +253,14 @@ def main() -> None:
     indices = rng.choice(len(OPS) ** 6, count, replace=False).tolist()
     archs = [arch_str(index) for index in indices]
     job = {**settings, "seed": args.seed, "archs": archs}
-    shares = {"torch": halves(archs), "jax": [list(range(count))]}
-    pythons = {"torch": args.torch_python, "jax": args.jax_python}
-    names = [args.only] if args.only else ["torch", "jax"]
+    names = [args.only] if args.only else list(ENVIRONMENT)
     with ExitStack() as stack:
         sides = {}
         for name in names:  # one after the other: warm up while nothing else is busy
-            side = Side(name, pythons[name], job, shares[name])
+            ours = name == "jax"
+            python = args.jax_python if ours else args.torch_python
+            share = [list(range(count))] if ours else halves(archs)
+            side = Side(name, python, job, share)
             sides[name] = stack.enter_context(closing(side))
         result = benchmark(sides, args.rounds)
     report = {

@@ -263,6 +263,7 @@ def make_scorer(
     cells: int,
     batch_size: int,
     resolution: int,
+    channels_last: bool,
     seed: int = 0,
 ) -> Callable[[str], float]:
     """A function from an official architecture string to its score.
@@ -276,12 +277,14 @@ def make_scorer(
       cells: cells per stage.
       batch_size: images, standard normal, of ``resolution`` pixels a side.
       resolution: a multiple of 4.
+      channels_last: memory layout of images and weights; measured about 1.7 times as
+        fast as the default at batch size 16, and 0.9 to 1.2 times for tiny networks.
       seed: of inputs, labels and weights.
     """
     torch.manual_seed(seed)
     x = torch.randn(batch_size, 3, resolution, resolution)
-    # Measured: a quarter to a third faster than the default layout, but for tiny nets.
-    x = x.contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    x = x.contiguous(memory_format=layout)
     y = torch.randint(0, 10, (batch_size,))
     scores: dict[str, Callable[[nn.Module], float]] = {
         "intrain": lambda net: intrain(net, x, y),
@@ -295,6 +298,6 @@ def make_scorer(
     def score_arch(arch: str) -> float:
         torch.manual_seed(seed)
         net = TinyNetwork(arch, width, cells)
-        return score(net.to(memory_format=torch.channels_last))
+        return score(net.to(memory_format=layout))
 
     return score_arch

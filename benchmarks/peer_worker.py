@@ -1,12 +1,14 @@
 """One side of the paired benchmark: a process that scores its architectures on demand.
 
-Started by ``peer.py`` with the side's name, ``torch`` or ``jax``. The first line of
-standard input is the job in JSON: ``proxy``, ``width``, ``cells``, ``batch_size``,
-``resolution``, ``seed`` and ``archs``, official strings. The worker warms up, answers
-one line of JSON about itself, then answers every line ``go ROUND`` with one about that
-pass over the architectures: wall and CPU seconds, peak memory and scores.
+Started by ``peer.py`` with the side's name, ``torch``, ``torch_tuned`` or ``jax``. The
+first line of standard input is the job in JSON: ``proxy``, ``width``, ``cells``,
+``batch_size``, ``resolution``, ``seed`` and ``archs``, official strings. The worker
+warms up, answers one line of JSON about itself, then answers every line ``go ROUND``
+with one about that pass over the architectures: wall and CPU seconds, peak memory and
+scores.
 """
 
+import functools
 import json
 import os
 import resource
@@ -19,7 +21,7 @@ Score = Callable[[], list[float]]
 CORES = 2  # CPU devices of jaxproxy; PyTorch gets as many processes of one thread
 
 
-def torch_side(job: dict) -> tuple[Score, dict]:
+def torch_side(job: dict, *, tuned: bool) -> tuple[Score, dict]:
     """Eager PyTorch on one thread."""
     import peer_torch
     import torch
@@ -27,7 +29,7 @@ def torch_side(job: dict) -> tuple[Score, dict]:
     torch.set_num_threads(1)
     torch.set_num_interop_threads(1)
     archs = job.pop("archs")
-    score = peer_torch.make_scorer(**job)
+    score = peer_torch.make_scorer(**job, channels_last=tuned)
     about = {"versions": {"torch": torch.__version__}, "threads": 1}
     return lambda: [score(arch) for arch in archs], about
 
@@ -55,11 +57,9 @@ def jax_side(job: dict) -> tuple[Score, dict]:
     )
     seconds = time.perf_counter() - start  # some of the compilation, or none
     codes = np.stack([space.from_str(arch) for arch in archs])
-    cuts = range(0, len(codes), scorer.block_size)
 
     def score() -> list[float]:
-        blocks = [scorer(codes[i : i + scorer.block_size]) for i in cuts]
-        return np.concatenate([b.scores[name][:, 0] for b in blocks]).tolist()
+        return scorer.score(codes).scores[name][:, 0].tolist()
 
     versions = {m.__name__: m.__version__ for m in (jax, jaxproxy)}
     about = {"make_scorer_s": seconds, "scorer": scorer.describe()}
@@ -67,7 +67,8 @@ def jax_side(job: dict) -> tuple[Score, dict]:
 
 
 SIDES: dict[str, Callable[[dict], tuple[Score, dict]]] = {
-    "torch": torch_side,
+    "torch": functools.partial(torch_side, tuned=False),
+    "torch_tuned": functools.partial(torch_side, tuned=True),
     "jax": jax_side,
 }
 

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxproxy.deal import blocks, deal, merge_blocks
 from jaxproxy.meters import Meter
 from jaxproxy.network import Slot
 from jaxproxy.proxies import Proxy
@@ -79,6 +80,7 @@ class Scorer:
         self._images, self._image_source = images, image_source
         self._mesh = jax.sharding.Mesh(np.array(devices), ("arch",))
         self._network = space.network(fidelity)
+        self._scratch: Any = None
         self.num_traces = 0
 
     def __call__(self, codes: np.ndarray) -> BlockScores:
@@ -92,16 +94,32 @@ class Scorer:
             raise ValueError(
                 f"a block has 1 to {self.block_size} codes, not {len(codes)}"
             )
-        padding = np.repeat(codes[:1], self.block_size - len(codes), axis=0)
-        block = np.concatenate([codes, padding])
-        block = jax.device_put(block, self._sharding("arch"))
+        order = np.argsort(self.space.cost(codes), kind="stable")
+        # Padded with the cheapest; each device gets a slice, and all the same work.
+        padding = self.block_size - len(codes)
+        order = np.concatenate([np.repeat(order[:1], padding), order])
+        lanes = np.concatenate(
+            deal(self.block_size, self.block_size // self.num_devices)
+        )
+        block = jax.device_put(codes[order[lanes]], self._sharding("arch"))
         measured = self._measured(block)
         for proxy in self.proxies:
             if proxy.program is not None:
                 measured.scores[proxy.name] = self._programmed(proxy, block)
-        return BlockScores(
-            *({k: v[: len(codes)] for k, v in table.items()} for table in measured)
-        )
+        places = np.argsort(lanes)[padding:]
+        return merge_blocks([measured], places[np.argsort(order[padding:])])
+
+    def score(self, codes: np.ndarray) -> BlockScores:
+        """Scores int[n, G] codes, any number of them, in blocks of like cost.
+
+        Raises:
+          ValueError: wrong codes, or none.
+        """
+        codes = self.space.check_codes(codes)
+        by_cost = np.argsort(self.space.cost(codes), kind="stable")
+        groups = [by_cost[block] for block in blocks(len(codes), self.block_size)]
+        scored = [self(codes[group]) for group in groups]
+        return merge_blocks(scored, np.argsort(np.concatenate(groups)))
 
     def counts(self, codes: np.ndarray) -> dict[str, np.ndarray]:
         """Exact counts on the host, proxy name -> float64[n]."""
@@ -160,22 +178,27 @@ class Scorer:
         make = jax.jit(self._variables, out_shardings=self._sharding())
         return [make(seed) for seed in self.seeds]
 
-    def _over_archs(self, mapped: Callable[[Any, Array], Any]) -> Callable[..., Any]:
-        """Compiles ``mapped(shared, codes)`` for a block, sharded over devices."""
+    def _over_archs(self, mapped: Callable[..., Any]) -> Callable[..., Any]:
+        """Compiles ``mapped(shared, codes, scratch)``, sharded over devices.
+
+        The scratch is donated; it is None for a program without any.
+        """
+        over = jax.P("arch")
         return jax.jit(
             jax.shard_map(
                 mapped,
                 mesh=self._mesh,
-                in_specs=(jax.P(), jax.P("arch")),
-                out_specs=jax.P("arch"),
+                in_specs=(jax.P(), over, over),
+                out_specs=over,
                 # True would sum the gradients of constants over devices.
                 check_vma=False,
-            )
+            ),
+            donate_argnums=2,
         )
 
     @cached_property
     def _collect(self) -> Callable[..., Any]:
-        def mapped(shared: tuple[Any, Batch], codes: Array) -> Any:
+        def mapped(shared: tuple[Any, Batch], codes: Array, scratch: Any) -> Any:
             def one(scratch: Any, code: Array) -> tuple[Any, Any]:
                 self.num_traces += 1
                 readings, scratch = collect_reusing(
@@ -184,15 +207,30 @@ class Scorer:
                 scores = {p.name: p.score(readings) for p in self.proxies if p.score}
                 return scratch, (scores, readings.values, readings.mask)
 
-            scratch = make_scratch(self._network, *shared, codes[0], self.meters)
-            return lax.scan(one, scratch, codes)[1]
+            return lax.scan(one, scratch, codes)
 
         return self._over_archs(mapped)
+
+    def _cleared_scratch(self, block: Array) -> Any:
+        """Scratch of each device, cleared; to do so for every block would be slow."""
+
+        def mapped(shared: tuple[Any, Batch], codes: Array, _: None) -> Any:
+            return make_scratch(self._network, *shared, codes[0], self.meters)
+
+        return self._over_archs(mapped)(self._seeded[0], block, None)
 
     def _measured(self, block: Array) -> BlockScores:
         if not self.meters:
             return BlockScores({}, {}, {})
-        results = [self._collect(shared, block) for shared in self._seeded]
+        # Donated: none is left here if a call is interrupted.
+        scratch, self._scratch = self._scratch, None
+        if scratch is None:
+            scratch = self._cleared_scratch(block)
+        results = []
+        for shared in self._seeded:
+            scratch, result = self._collect(shared, block, scratch)
+            results.append(result)
+        self._scratch = scratch
         scores, readings, present = zip(*jax.device_get(results), strict=True)
         scores = {k: v.astype(np.float64) for k, v in _over_seeds(scores).items()}
         return BlockScores(scores, _over_seeds(readings), present[0])
@@ -206,7 +244,7 @@ class Scorer:
             batches = [batch for _, batch in self._seeded]
         with jax.enable_x64(True) if proxy.x64 else nullcontext():
             run = self._programs[proxy.name]
-            columns = [jax.device_get(run(batch, block)) for batch in batches]
+            columns = [jax.device_get(run(batch, block, None)) for batch in batches]
         # The user's images are the same for all seeds.
         columns *= len(self.seeds) // len(columns)
         return np.stack(columns, axis=1).astype(float)
@@ -217,7 +255,7 @@ class Scorer:
         return {name: self._program(make) for name, make in made if make is not None}
 
     def _program(self, make: Callable[..., Callable[[Array], Array]]) -> Any:
-        def mapped(batch: Batch, codes: Array) -> Array:
+        def mapped(batch: Batch, codes: Array, _: None) -> Array:
             self.num_traces += 1
             return lax.map(make(self.space, self.fidelity, batch), codes)
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from jaxproxy.deal import blocks, deal, merge_blocks
 from jaxproxy.progress import caught_signals, show_progress
 from jaxproxy.store import Run, StoreError
 from jaxproxy.tables import Part, readings_table, rows_table
@@ -28,7 +29,7 @@ from jaxproxy.tables import Part, readings_table, rows_table
 if TYPE_CHECKING:  # importing the scorer would import JAX; pyarrow is slow as well
     import pyarrow as pa
 
-    from jaxproxy.score import BlockScores, Scorer
+    from jaxproxy.score import Scorer
     from jaxproxy.spaces import Space
 
 __all__ = ["PART_SIZE", "Interrupted", "sweep"]
@@ -166,25 +167,12 @@ def _make_plan(
     scored = np.stack([space.canonical(c) for c in codes]) if deduplicate else codes
     classes, class_of_row = np.unique(scored, axis=0, return_inverse=True)
     by_cost = np.argsort(space.cost(classes), kind="stable")
-    order = by_cost[np.concatenate(_deal(len(classes), part_size))]
+    order = by_cost[np.concatenate(deal(len(classes), part_size))]
     class_of_row = np.argsort(order)[class_of_row.reshape(-1)]
     part_of_row = class_of_row // part_size
     ends = np.cumsum(np.bincount(part_of_row))[:-1]
     rows = np.split(np.argsort(part_of_row, kind="stable"), ends)
     return _Plan(codes, strings, classes[order], class_of_row, rows, part_size)
-
-
-def _deal(num: int, size: int) -> list[np.ndarray]:
-    """Deals ``range(num)``, in order of cost, into groups of like mean cost.
-
-    Groups have ``size`` members, ascending; the last may have fewer. Each group is
-    spread evenly over the whole range; neighbours go to the groups in snake order.
-    """
-    group, place = np.divmod(np.arange(num), size)
-    share = (place + 0.5) / np.minimum(size, num - group * size)
-    snake = np.where(place % 2, -group, group)
-    group_of_rank = group[np.lexsort((snake, share))]
-    return np.split(np.argsort(group_of_rank, kind="stable"), range(size, num, size))
 
 
 def _score_parts(scorer: Scorer, plan: _Plan, run: Run, progress: bool) -> None:
@@ -225,34 +213,13 @@ def _score_part(
     advance: Callable[[int], None],
 ) -> tuple[pa.Table, pa.Table | None]:
     members = np.bincount(part.class_of_row)
-    blocks, scores = _deal(len(part.classes), scorer.block_size), []
-    for block in blocks:
+    groups, scores = blocks(len(part.classes), scorer.block_size), []
+    for block in groups:
         before_block()
-        scores.append(_score_block(scorer, part.classes[block]))
+        scores.append(scorer(part.classes[block]))
         advance(int(members[block].sum()))
-    scored = _merge(scores, np.argsort(np.concatenate(blocks)))
+    scored = merge_blocks(scores, np.argsort(np.concatenate(groups)))
     return rows_table(scorer, part, scored), readings_table(scorer, part, scored)
-
-
-def _score_block(scorer: Scorer, codes: np.ndarray) -> BlockScores:
-    """Scores up to a block of codes, ascending in cost, as a full block."""
-    # the shape is fixed, so that nothing recompiles and no bit changes; the first is
-    # the cheapest
-    padding = scorer.block_size - len(codes)
-    codes = np.concatenate([np.repeat(codes[:1], padding, axis=0), codes])
-    # the scorer gives each device a contiguous slice of the block
-    slice_size = -(-scorer.block_size // scorer.num_devices)
-    lanes = np.concatenate(_deal(scorer.block_size, slice_size))
-    return _merge([scorer(codes[lanes])], np.argsort(lanes)[padding:])
-
-
-def _merge(blocks: list[BlockScores], order: np.ndarray) -> BlockScores:
-    """Joins blocks and reorders the codes."""
-    fields = (
-        {name: np.concatenate([d[name] for d in dicts])[order] for name in dicts[0]}
-        for dicts in zip(*blocks, strict=True)
-    )
-    return blocks[0]._make(fields)
 
 
 def _sha256(*data: bytes) -> str:

@@ -16,7 +16,7 @@ from jaxproxy import sweep
 from jaxproxy.cli import main
 from jaxproxy.proxies import PROXIES, Proxy
 from jaxproxy.rank import correlate
-from jaxproxy.score import score
+from jaxproxy.score import Scorer, score
 from jaxproxy.types import PRESETS, Fidelity
 
 TINY = ["--width", "4", "--cells", "1", "--batch-size", "4", "--resolution", "8"]
@@ -256,7 +256,7 @@ def test_only_invariant_proxies_are_deduplicated_unasked():
 def test_a_stopped_run_resumes(tmp_path, monkeypatch, signum, capsys):
     """It exits as the shell expects, keeps finished parts, and says how to go on."""
     options = ("--sample", 2500, "--no-deduplicate", "--seed", 3)
-    real, calls = sweep._score_block, []
+    real, calls = Scorer.__call__, []
 
     def stop_in_the_second_part(scorer, codes):
         calls.append(len(codes))
@@ -265,7 +265,7 @@ def test_a_stopped_run_resumes(tmp_path, monkeypatch, signum, capsys):
         return real(scorer, codes)
 
     with monkeypatch.context() as patch:
-        patch.setattr(sweep, "_score_block", stop_in_the_second_part)
+        patch.setattr(Scorer, "__call__", stop_in_the_second_part)
         assert score_counts(tmp_path, *options) == 128 + signum
     assert len(pd.read_parquet(tmp_path)) == 1000
     capsys.readouterr()
@@ -279,7 +279,7 @@ def test_a_second_interrupt_is_no_traceback(tmp_path, monkeypatch, capsys):
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sweep, "_score_block", interrupted)
+    monkeypatch.setattr(Scorer, "__call__", interrupted)
     assert score_counts(tmp_path, "--sample", 3) == 130
 
 

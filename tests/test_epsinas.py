@@ -11,10 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxproxy.meters import Probe
+from jaxproxy.network import Tap
 from jaxproxy.proxies._epsinas import dispersion, epsinas, grey_images
 from jaxproxy.proxies._epsinas_weights import search_weights
 from jaxproxy.spaces import _nasbench201_collapse as collapse
 from jaxproxy.spaces._nasbench201 import canonical, enumerate_codes, from_str
+from jaxproxy.spaces._nasbench201_net import network
 from jaxproxy.types import Batch, Fidelity
 
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
@@ -170,6 +173,35 @@ def test_one_channel_is_enough(weight: float) -> None:
             ours = np.asarray(logits(stem, jnp.asarray(code), value))
             full = full_width_logits(images, code, weight, fidelity)
             np.testing.assert_allclose(ours, full, rtol=1e-9)
+
+
+def test_fifty_architectures_at_full_width() -> None:
+    """The library's own network, all weights and scales equal, has the same logits."""
+    codes = np.stack([c for c in enumerate_codes()[::300] if connected(c)][:50])
+    with jax.enable_x64(True):
+        images, full = jnp.asarray(noise(3, 8, 8, 3), jnp.float64), network(SMALL)
+        shapes = jax.eval_shape(full.init, jax.random.key(0))
+        narrow = collapse.collapsed(SMALL)
+
+        @jax.jit
+        def both(code: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
+            params = jax.tree.map_with_path(
+                lambda path, leaf: jnp.full(
+                    leaf.shape, 0.0 if "bias" in str(path[-1]) else weight
+                ),
+                shapes,
+            )
+            wide = full.apply(params, images, code, Tap(Probe(())))
+            return wide, narrow.logits(narrow.stem(images, weight), code, weight)
+
+        assert len(codes) == 50
+        for weight in (1e-3, 1.0):
+            for code in codes:
+                wide, one = (np.asarray(v) for v in both(code, jnp.asarray(weight)))
+                np.testing.assert_allclose(wide, wide[:, :1] + 0 * wide, rtol=1e-12)
+                scale = wide[:, 0] @ one / (one @ one)  # a positive factor is free
+                assert scale > 0
+                np.testing.assert_allclose(wide[:, 0], scale * one, rtol=1e-6)
 
 
 def test_rounding_is_that_of_float32() -> None:

@@ -13,7 +13,7 @@ from plain_nasbench201 import moments, show, spread
 from jaxproxy.meters import Meter, covariance, gradient
 from jaxproxy.readings import Readings, collect_reusing, make_scratch
 from jaxproxy.spaces import nasbench201
-from jaxproxy.spaces._nasbench201_stage import Plan
+from jaxproxy.spaces._nasbench201_cells import Plan
 from jaxproxy.types import Batch, Fidelity
 
 QUICK = {"xla_backend_optimization_level": 0}  # to compile, that is

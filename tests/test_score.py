@@ -1,5 +1,6 @@
 """Scorers: what is computed may not depend on how it is computed."""
 
+import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -115,6 +116,31 @@ def test_padding_does_not_matter(
     scorer = toy(devices=1, seeds=3)
     for n in (1, 4):
         assert_same(scorer(CODES[:n]), rows(reference, slice(n)))
+
+
+def test_devices_get_equal_work(
+    toy: Callable[..., Scorer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And any number of codes comes back in the order in which it was given."""
+    made = []
+
+    def measured(scorer: Scorer, block: jax.Array) -> BlockScores:
+        made.append(np.asarray(block))
+        return BlockScores({"cost": cost(made[-1])[:, None]}, {}, {})
+
+    def cost(codes: np.ndarray) -> np.ndarray:
+        return 10.0 + codes.sum(-1)
+
+    monkeypatch.setattr(Scorer, "_measured", measured)
+    codes = np.random.default_rng(0).permutation(np.indices((3, 3, 3)).reshape(3, -1).T)
+    scorer = toy(devices=4, block_size=12)
+    monkeypatch.setattr(scorer, "space", dataclasses.replace(TOY, cost=cost))
+    scores = scorer.score(codes.astype(np.int32)).scores["cost"]
+    np.testing.assert_array_equal(scores[:, 0], cost(codes))
+    assert sorted(len(np.unique(block, axis=0)) for block in made) == [3, 12, 12]
+    for block in made:
+        work = cost(block).reshape(4, 3).sum(1)
+        assert work.max() < 1.05 * work.mean()
 
 
 def test_a_seed_is_the_same_alone_and_among_others(
@@ -296,4 +322,4 @@ def test_default_blocks_shrink_with_fidelity() -> None:
         make_scorer(TOY, ["capacity"], fidelity=fidelity, devices=4).block_size
         for fidelity in ("fast", "paper")
     ]
-    assert sizes == [512, 4]
+    assert sizes == [512, 16]

@@ -11,8 +11,9 @@ import pytest
 from fake_scorer import FakeScorer, alpha, as_lists, request, toy
 
 from jaxproxy import files
+from jaxproxy.deal import blocks, deal
 from jaxproxy.store import Run, StoreError
-from jaxproxy.sweep import _deal, sweep
+from jaxproxy.sweep import sweep
 
 CODES = request()
 
@@ -101,39 +102,29 @@ def test_no_readings(tmp_path):
         run.readings()
 
 
-def test_each_class_is_scored_once_in_full_blocks(tmp_path):
-    """Only padding, which is the cheapest code of the block, repeats."""
-    scorer = FakeScorer(num_devices=2)
+def test_each_class_is_scored_once(tmp_path):
+    scorer = FakeScorer()
     sweep(scorer, CODES, tmp_path, part_size=10)
-    assert {call.shape for call in scorer.calls} == {(8, 5)}
-    for call in scorer.calls:
-        codes, counts = np.unique(call, axis=0, return_counts=True)
-        cost = toy().cost(codes)
-        assert counts[cost > cost.min()].max(initial=1) == 1
-    distinct = [np.unique(call, axis=0) for call in scorer.calls]
-    assert len(np.concatenate(distinct)) == len(np.unique(np.sort(CODES), axis=0)) == 21
+    scored = np.concatenate(scorer.calls)
+    assert len(scored) == len(np.unique(scored, axis=0)) == 21
+    assert len(np.unique(np.sort(CODES), axis=0)) == 21
+    assert [len(call) for call in scorer.calls].count(8) == 2
 
 
-def test_parts_blocks_and_devices_get_equal_work(tmp_path):
-    """Cost spreads over 3 sizes of groups within a few percent."""
+def test_parts_get_equal_work(tmp_path):
+    """Cost spreads within a few percent, and blocks have architectures alike."""
     cost = np.sort(np.random.default_rng(1).gamma(3, 1, 6466))
-    groups = _deal(len(cost), 1000)
+    groups = deal(len(cost), 1000)
     assert [len(g) for g in groups] == [1000] * 6 + [466]
     assert sorted(np.concatenate(groups)) == list(range(len(cost)))
     for group in groups:
         assert cost[group].mean() == pytest.approx(cost.mean(), rel=0.02)
-        blocks = _deal(len(group), 64)
-        for block in blocks:
-            assert (np.diff(block) > 0).all()
-            assert cost[group][block].mean() == pytest.approx(cost.mean(), rel=0.25)
-    scorer = FakeScorer(block_size=40, num_devices=4)
-    codes = toy().enumerate()[:200]
-    sweep(scorer, codes, tmp_path, deduplicate=False, part_size=40)
-    assert len(scorer.calls) == 5
-    for call in scorer.calls:
-        work = toy().cost(call).reshape(4, 10).sum(1)
-        assert work.max() < 1.1 * work.mean()
-        assert work.sum() == pytest.approx(toy().cost(codes).mean() * 40, rel=0.05)
+        cut = blocks(len(group), 64)
+        assert sorted(np.concatenate(cut)) == list(range(len(group)))
+        assert sorted(len(block) for block in cut)[1:] == [64] * (len(group) // 64)
+        assert all(np.ptp(block) == len(block) - 1 for block in cut)
+        firsts = [block[0] for block in cut]
+        assert firsts != sorted(firsts)
 
 
 def test_devices_and_blocks_change_nothing(tmp_path, expected):

@@ -6,6 +6,7 @@ dz = scale * inverse * (dy - sum(dy) / S - n * sum(dy * n) / S).
 """
 
 import functools
+import math
 from collections.abc import Callable
 
 import jax
@@ -13,8 +14,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxproxy.meters import Activation, Probe
-from jaxproxy.ops import avg_pool, conv_gradients
-from jaxproxy.spaces._nasbench201_stage import (
+from jaxproxy.ops import avg_pool, channel_sum, conv_gradients
+from jaxproxy.spaces._nasbench201_cells import (
     CONV3,
     DST,
     SRC,
@@ -27,9 +28,9 @@ from jaxproxy.spaces._nasbench201_stage import (
     blank,
     is_conv,
     put,
-    run_stage,
     store,
 )
+from jaxproxy.spaces._nasbench201_stage import run_stage
 from jaxproxy.types import Array
 
 __all__ = ["make_sinks", "stage"]
@@ -117,7 +118,7 @@ def _stage_backward(
     dy = cotangents[0]
     plan = Plan.backward(code)
     sources, targets = jnp.array(SRC), jnp.array(DST)
-    branches = _backward_branches(probe, params, tape, code)
+    branches = _Gradients(probe, params, tape, code).branches()
     # The four nodes of a cell are consecutive, so four rows serve them all.
     last = 3 * params.num_cells
     gradients = put(lax.empty((4, *dy.shape), dy.dtype), jnp.array(last % 4), dy)
@@ -147,120 +148,126 @@ def _stage_backward(
 stage.defvjp(_stage_forward, _stage_backward)
 
 
-def _backward_branches(
-    probe: Probe, params: EdgeParams, tape: Tape, code: Array
-) -> list[Callable[..., tuple[Array, Table]]]:
-    """skip, conv 1x1, conv 3x3, pool, and a convolution of an all-zero node."""
-    shape, dtype = tape.buffers.nodes.shape[1:], tape.buffers.nodes.dtype
-    samples = shape[0] * shape[1] * shape[2]
-    pixels = (0, 1, 2)
+class _Gradients:
+    """The gradients of an edge's operations, measured on the way.
+
+    All take the edge, its source node, the row of its target's gradient, the gradients
+    and the table of readings; they return the gradient of the source.
+    """
+
+    def __init__(
+        self, probe: Probe, params: EdgeParams, tape: Tape, code: Array
+    ) -> None:
+        """For what the forward loop left."""
+        self.probe, self.params, self.tape, self.code = probe, params, tape, code
+        self.shape = tape.buffers.nodes.shape[1:]
+        self.zero = jnp.zeros(self.shape, tape.buffers.nodes.dtype)
+        self.samples = math.prod(self.shape[:3])
+
+    def branches(self) -> list[Callable[..., tuple[Array, Table]]]:
+        """In the order of the codes, but for ``none``; the last for all-zero nodes."""
+        return [self.skip, self.conv1, self.conv3, self.pool, self.dead]
 
     def skip(
-        i: Array, source: Array, target: Array, gradients: Array, table: Table
+        self, i: Array, source: Array, target: Array, gradients: Array, table: Table
     ) -> tuple[Array, Table]:
         return at(gradients, target), table
 
     def pool(
-        i: Array, source: Array, target: Array, gradients: Array, table: Table
+        self, i: Array, source: Array, target: Array, gradients: Array, table: Table
     ) -> tuple[Array, Table]:
-        def pooled(x: Array) -> Array:
-            return avg_pool(x, 3, padding=1)
+        _, pull = jax.vjp(lambda x: avg_pool(x, 3, padding=1), self.zero)
+        return pull(at(gradients, target))[0], table
 
-        return jax.vjp(pooled, jnp.zeros(shape, dtype))[1](at(gradients, target))[
-            0
-        ], table
+    def conv1(
+        self, i: Array, source: Array, target: Array, gradients: Array, table: Table
+    ) -> tuple[Array, Table]:
+        x, dy = at(self.tape.buffers.nodes, source), at(gradients, target)
+        r, weight = jax.nn.relu(x), self.params.conv1[i, 0, 0]
+        mean, cov, inverse = self.tape.mean[i], self.tape.cov[i], self.tape.inverse[i]
+        gain = inverse * self.params.scale[i]
+        dbias = channel_sum(dy)
+        # Covariance of r and dy, times S: everything else follows from it.
+        cross = lax.dot_general(r, dy, (((0, 1, 2),) * 2, ((), ())))
+        cross -= mean[:, None] * dbias
+        dscale = (weight * cross).sum(0) * inverse
+        dweight = gain * (cross - (cov @ weight) * (inverse * dscale))
+        kernels = weight[None, None], dweight[None, None]
+        table = self._parameters(i, *kernels, dscale, dbias, table)
+        # dr = dz W^T, with dz written out: two products with small matrices.
+        through = (weight * (gain * inverse * dscale / self.samples)) @ weight.T
+        offset = mean @ through - (weight * gain) @ (dbias / self.samples)
+        dr = dy @ (weight * gain).T - r @ through + offset
+        if self.probe.wants("backward", *_BACKWARD_KINDS):
+            z = r @ weight
+            n = (z - mean @ weight) * inverse
+            dz = gain * (dy - dbias / self.samples - n * (dscale / self.samples))
+            table = self._activations(i, (r, z, n), (dr, dz, dy), table)
+        return jnp.where(x > 0, dr, 0), table
 
-    def parameters(
+    def conv3(
+        self, i: Array, source: Array, target: Array, gradients: Array, table: Table
+    ) -> tuple[Array, Table]:
+        x, dy = at(self.tape.buffers.nodes, source), at(gradients, target)
+        z, mean = at(self.tape.buffers.outputs, i), self.tape.mean[i]
+        inverse, kernel = self.tape.inverse[i], self.params.conv3[i]
+        r, gain, n = (
+            jax.nn.relu(x),
+            inverse * self.params.scale[i],
+            (z - mean) * inverse,
+        )
+        dbias, dscale = channel_sum(dy), channel_sum(dy * n)
+        dz = gain * (dy - n * (dscale / self.samples) - dbias / self.samples)
+        dr, dkernel = conv_gradients(r, kernel, dz)
+        table = self._parameters(i, kernel, dkernel, dscale, dbias, table)
+        if self.probe.wants("backward", *_BACKWARD_KINDS):
+            table = self._activations(i, (r, z, n), (dr, dz, dy), table)
+        return jnp.where(x > 0, dr, 0), table
+
+    def dead(
+        self, i: Array, source: Array, target: Array, gradients: Array, table: Table
+    ) -> tuple[Array, Table]:
+        """A convolution of an all-zero node."""
+        dy, zero = at(gradients, target), self.zero
+        dbias = channel_sum(dy)
+        values = self.probe.gradient("bn_b", self.params.bias[i], dbias)
+        table = store(table, "bn_b", i, values)
+        if self.probe.wants("backward", *_BACKWARD_KINDS):
+            gain = self.tape.inverse[i] * self.params.scale[i]
+            dz = gain * (dy - dbias / self.samples)
+            kernels = self.params.conv1[i], self.params.conv3[i]
+            small, large = (conv_gradients(zero, k, dz)[0] for k in kernels)
+            dr = jnp.where(self.code[i % 6] == CONV3, large, small)
+            table = self._activations(i, (zero, zero, zero), (dr, dz, dy), table)
+        return zero, table
+
+    def _parameters(
+        self,
         i: Array,
-        weight: Array,
-        dweight: Array,
+        kernel: Array,
+        dkernel: Array,
         dscale: Array,
         dbias: Array,
         table: Table,
     ) -> Table:
-        for kind, w, g in (
-            ("conv_w", weight, dweight),
-            ("bn_w", params.scale[i], dscale),
-            ("bn_b", params.bias[i], dbias),
+        for kind, weight, gradient in (
+            ("conv_w", kernel, dkernel),
+            ("bn_w", self.params.scale[i], dscale),
+            ("bn_b", self.params.bias[i], dbias),
         ):
-            table = store(table, kind, i, probe.gradient(kind, w, g))
+            table = store(table, kind, i, self.probe.gradient(kind, weight, gradient))
         return table
 
-    def activations(
+    def _activations(
+        self,
         i: Array,
-        r: Array,
-        z: Array,
-        n: Array,
-        dy: Array,
-        dz: Array,
-        dr: Array,
+        values: tuple[Array, Array, Array],
+        cotangents: tuple[Array, Array, Array],
         table: Table,
     ) -> Table:
-        bn = n * params.scale[i] + params.bias[i]
-        for kind, activation, cotangent in (
-            ("relu", r, dr),
-            ("conv", z, dz),
-            ("bn", bn, dy),
-        ):
-            values = probe.backward(kind, Activation(activation), cotangent)
-            table = store(table, kind, i, values)
+        """Measures r, z and n, from which it makes y, with the gradients dr, dz, dy."""
+        r, z, n = values
+        y = n * self.params.scale[i] + self.params.bias[i]
+        for kind, x, dx in zip(_BACKWARD_KINDS, (r, z, y), cotangents, strict=True):
+            table = store(table, kind, i, self.probe.backward(kind, Activation(x), dx))
         return table
-
-    def conv1(
-        i: Array, source: Array, target: Array, gradients: Array, table: Table
-    ) -> tuple[Array, Table]:
-        x, dy = at(tape.buffers.nodes, source), at(gradients, target)
-        r, weight = jax.nn.relu(x), params.conv1[i, 0, 0]
-        mean, cov, inverse = tape.mean[i], tape.cov[i], tape.inverse[i]
-        gain = inverse * params.scale[i]
-        dbias = dy.sum(pixels)
-        # Covariance of r and dy, times S: everything else follows from it.
-        cross = (
-            lax.dot_general(r, dy, ((pixels, pixels), ((), ()))) - mean[:, None] * dbias
-        )
-        dscale = (weight * cross).sum(0) * inverse
-        dweight = gain * (cross - (cov @ weight) * (inverse * dscale))
-        table = parameters(
-            i, weight[None, None], dweight[None, None], dscale, dbias, table
-        )
-        # dr = dz W^T, with dz written out: two products with small matrices.
-        through = (weight * (gain * inverse * dscale / samples)) @ weight.T
-        offset = mean @ through - (weight * gain) @ (dbias / samples)
-        dr = dy @ (weight * gain).T - r @ through + offset
-        if probe.wants("backward", *_BACKWARD_KINDS):
-            z = r @ weight
-            n = (z - mean @ weight) * inverse
-            dz = gain * (dy - dbias / samples - n * (dscale / samples))
-            table = activations(i, r, z, n, dy, dz, dr, table)
-        return jnp.where(x > 0, dr, 0), table
-
-    def conv3(
-        i: Array, source: Array, target: Array, gradients: Array, table: Table
-    ) -> tuple[Array, Table]:
-        x, dy = at(tape.buffers.nodes, source), at(gradients, target)
-        z, mean, inverse = at(tape.buffers.outputs, i), tape.mean[i], tape.inverse[i]
-        r, gain, n = jax.nn.relu(x), inverse * params.scale[i], (z - mean) * inverse
-        dbias, dscale = dy.sum(pixels), (dy * n).sum(pixels)
-        dz = gain * dy - (gain * dscale / samples) * n - gain * dbias / samples
-        dr, dweight = conv_gradients(r, params.conv3[i], dz)
-        table = parameters(i, params.conv3[i], dweight, dscale, dbias, table)
-        if probe.wants("backward", *_BACKWARD_KINDS):
-            table = activations(i, r, z, n, dy, dz, dr, table)
-        return jnp.where(x > 0, dr, 0), table
-
-    def dead(
-        i: Array, source: Array, target: Array, gradients: Array, table: Table
-    ) -> tuple[Array, Table]:
-        dy = at(gradients, target)
-        dbias = dy.sum(pixels)
-        table = store(table, "bn_b", i, probe.gradient("bn_b", params.bias[i], dbias))
-        if probe.wants("backward", *_BACKWARD_KINDS):
-            zero = jnp.zeros(shape, dtype)
-            dz = tape.inverse[i] * params.scale[i] * (dy - dbias / samples)
-            kernels = params.conv1[i], params.conv3[i]
-            small, large = (conv_gradients(zero, k, dz)[0] for k in kernels)
-            dr = jnp.where(code[i % 6] == CONV3, large, small)
-            table = activations(i, zero, zero, zero, dy, dz, dr, table)
-        return jnp.zeros(shape, dtype), table
-
-    return [skip, conv1, conv3, pool, dead]

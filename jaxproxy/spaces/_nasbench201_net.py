@@ -11,8 +11,7 @@ from flax import nnx
 from jaxproxy.meters import Activation
 from jaxproxy.network import Network, Rows, Slot, Tap, from_nnx
 from jaxproxy.ops import avg_pool, batch_norm, conv
-from jaxproxy.spaces._nasbench201_grad import make_sinks, stage
-from jaxproxy.spaces._nasbench201_stage import (
+from jaxproxy.spaces._nasbench201_cells import (
     DST,
     EPS,
     NONE,
@@ -23,6 +22,7 @@ from jaxproxy.spaces._nasbench201_stage import (
     EdgeParams,
     is_conv,
 )
+from jaxproxy.spaces._nasbench201_grad import make_sinks, stage
 from jaxproxy.types import Array, Fidelity
 
 __all__ = ["TinyNetwork", "network"]

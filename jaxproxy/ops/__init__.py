@@ -1,0 +1,19 @@
+"""Convolution, pooling and normalisation whose gradients stay fast inside loops.
+
+Arrays are NHWC, kernels HWIO, strides and dilations are equal in both directions.
+"""
+
+from jaxproxy.ops._conv import conv, conv_gradients
+from jaxproxy.ops._norm import batch_norm, channel_sum, gram_moments, moments
+from jaxproxy.ops._pool import avg_pool, max_pool
+
+__all__ = [
+    "avg_pool",
+    "batch_norm",
+    "channel_sum",
+    "conv",
+    "conv_gradients",
+    "gram_moments",
+    "max_pool",
+    "moments",
+]
