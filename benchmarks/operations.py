@@ -26,13 +26,12 @@ from jax import lax
 from jaxproxy import Fidelity, make_scorer, ops
 from jaxproxy.spaces import nasbench201
 
-REPEATS = 16
+REPEATS = 4
 #: name -> shape of x, channels out, kernel size, stride, dilation, groups
 CASES = {
     "3x3, 16 channels, 16 of 32x32": ((16, 32, 32, 16), 16, 3, 1, 1, 1),
     "3x3, 32 channels, 16 of 16x16": ((16, 16, 16, 32), 32, 3, 1, 1, 1),
     "3x3, 64 channels, 16 of 8x8": ((16, 8, 8, 64), 64, 3, 1, 1, 1),
-    "3x3, 16 channels, 64 of 64x64": ((64, 64, 64, 16), 16, 3, 1, 1, 1),
     "3x3, 64 channels, 64 of 16x16": ((64, 16, 16, 64), 64, 3, 1, 1, 1),
     "1x1, 32 channels, 16 of 16x16": ((16, 16, 16, 32), 32, 1, 1, 1, 1),
     "3x3, stride 2, 16 channels, 16 of 32x32": ((16, 32, 32, 16), 32, 3, 2, 1, 1),
@@ -57,7 +56,7 @@ def xla_conv(
     )
 
 
-def best_seconds(call: Callable[[], Any], rounds: int = 5) -> float:
+def best_seconds(call: Callable[[], Any], rounds: int = 3) -> float:
     """Least wall-clock time of a call that returns arrays; the first is left out."""
     jax.block_until_ready(call())
     times = []
@@ -89,7 +88,7 @@ def time_case(
     timed = {}
     for name, function, work in (("forward", forward, 1), ("gradient", gradient, 3)):
         alone = jax.jit(partial(function, ops.conv))
-        one = best_seconds(lambda f=alone: f(xs[0], kernel), 20)
+        one = best_seconds(lambda f=alone: f(xs[0], kernel), 8)
 
         def looped(conv: Callable, function: Callable = function) -> float:
             @jax.jit

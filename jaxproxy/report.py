@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from jaxproxy.proxies import PROXIES, Proxy, parse_proxy
+from jaxproxy.proxies import PROXIES, Proxy
 from jaxproxy.rank import MEASURES, correlate
 from jaxproxy.spaces import SPACES
 from jaxproxy.store import Run
@@ -101,7 +101,7 @@ def correlations(
                     table[name].to_numpy()[rows],
                     table[f"{name}_valid"].to_numpy()[rows],
                     accuracy[rows],
-                    higher_is_better=_higher_is_better(name),
+                    higher_is_better=_higher_is_better(run, name),
                     num_bootstrap=num_bootstrap,
                 )
                 missing = int((members & ~known).sum())
@@ -120,11 +120,8 @@ def _sets(space_name: str, archs: Sequence[str]) -> dict[str, np.ndarray]:
     return sets
 
 
-def _higher_is_better(name: str) -> bool:
-    try:
-        return parse_proxy(name).higher_is_better
-    except ValueError:  # a user's own, of which a run keeps the name only
-        return True
+def _higher_is_better(run: Run, name: str) -> bool:
+    return name not in run.manifest["scorer"].get("lower_is_better", ())
 
 
 def correlation_tables(records: Sequence[dict[str, Any]]) -> Iterator[RenderableType]:
@@ -180,7 +177,8 @@ def top_table(run: Run, num: int = 10) -> Table:
     names = run.manifest["scorer"]["proxies"]
     rows = run.table(["arch", *names, f"{names[0]}_valid"])
     score = rows[names[0]].to_numpy()
-    order = np.argsort(-score if _higher_is_better(names[0]) else score, kind="stable")
+    sign = -1 if _higher_is_better(run, names[0]) else 1
+    order = np.argsort(sign * score, kind="stable")
     best = order[rows[f"{names[0]}_valid"].to_numpy()[order]][:num]
     table = _table(f"best by {names[0]}", "", *names, "architecture")
     for place, row in enumerate(rows.take(best).to_pylist(), 1):

@@ -132,7 +132,9 @@ class Scorer:
         return {
             "space": self.space.name,
             "num_classes": self.space.num_classes,
+            **self.space.settings,
             "proxies": [proxy.name for proxy in self.proxies],
+            "lower_is_better": [p.name for p in self.proxies if not p.higher_is_better],
             "meters": [meter.name for meter in self.meters],
             "fidelity": dataclasses.asdict(self.fidelity),
             "seeds": list(self.seeds),

@@ -13,7 +13,7 @@ from plain_nasbench201 import moments, show, spread
 from jaxproxy.meters import Meter, covariance, gradient
 from jaxproxy.readings import Readings, collect_reusing, make_scratch
 from jaxproxy.spaces import nasbench201
-from jaxproxy.spaces._nasbench201_cells import Plan
+from jaxproxy.spaces._nasbench201_cells import DEAD, Plan, alive_nodes
 from jaxproxy.types import Batch, Fidelity
 
 QUICK = {"xla_backend_optimization_level": 0}  # to compile, that is
@@ -162,15 +162,28 @@ def test_slots_are_in_the_order_of_the_network(world: World) -> None:
     ],
 )
 def test_plan(code: tuple[int, ...], forward: list[int], backward: list[int]) -> None:
-    for plan, edges in (
-        (Plan.forward(jnp.array(code)), forward),
-        (Plan.backward(jnp.array(code)), backward),
-    ):
-        assert plan.order[: plan.count].tolist() == edges
-        assert sorted(plan.order.tolist()) == list(range(6))
+    alive = alive_nodes(jnp.array(code), jnp.zeros((6, 1)))
+    for make, edges in ((Plan.forward, forward), (Plan.backward, backward)):
+        plan = make(jnp.array(code), alive)
+        assert plan.edge[: plan.length].tolist() == edges
 
 
 def test_plan_steps_through_the_cells() -> None:
-    plan = Plan.forward(jnp.array(CODES["one path"]))
-    steps = [tuple(int(n) for n in plan.edge(jnp.array(t))) for t in range(6)]
-    assert steps == [(0, 0), (0, 2), (0, 5), (1, 0), (1, 2), (1, 5)]
+    code = jnp.array(CODES["one path"])
+    alive = alive_nodes(code, jnp.zeros((12, 1)))
+    assert alive.tolist() == [True, True, True, True, True, True, True]
+    forward, backward = Plan.forward(code, alive), Plan.backward(code, alive)
+    assert forward.edge[: forward.length].tolist() == [0, 2, 5, 6, 8, 11]
+    assert forward.source[: forward.length].tolist() == [0, 1, 2, 3, 4, 5]
+    assert forward.target[: forward.length].tolist() == [1, 2, 3, 4, 5, 6]
+    assert backward.edge[: backward.length].tolist() == [11, 8, 6, 5, 2, 0]
+
+
+def test_a_bias_brings_zeros_to_life() -> None:
+    """No edge leaves node 0; the second cell has a bias on edge 1 -> 2, a 3x3."""
+    code = jnp.array([0, 0, 3, 0, 0, 1])
+    bias = jnp.zeros((12, 2)).at[8, 1].set(0.5)
+    alive = alive_nodes(code, bias)
+    assert alive.tolist() == [True, *[False] * 4, True, True]
+    plan = Plan.forward(code, alive)
+    assert plan.branch[:4].tolist() == [DEAD, DEAD, DEAD, 0]

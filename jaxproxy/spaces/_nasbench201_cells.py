@@ -11,6 +11,7 @@ from jaxproxy.types import Array
 
 __all__ = [
     "CONV3",
+    "DEAD",
     "DST",
     "EPS",
     "NONE",
@@ -22,6 +23,7 @@ __all__ = [
     "Plan",
     "Table",
     "Tape",
+    "alive_nodes",
     "at",
     "blank",
     "is_conv",
@@ -30,6 +32,7 @@ __all__ = [
 ]
 
 NONE, SKIP, CONV1, CONV3, POOL = range(5)
+DEAD = 4  # the branch after those of the operations
 SRC = (0, 0, 1, 0, 1, 2)
 DST = (1, 2, 2, 3, 3, 3)
 EPS = 1e-5
@@ -86,36 +89,80 @@ class Tape(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The edges of a cell in the order in which they run."""
+    """The steps of a loop over the edges of N cells, E = 6N entries of each field.
 
-    order: Array
-    """int32[6]"""
-    count: Array
-    """int32[], how many of ``order`` run at all"""
+    All is known before the loop: its own arithmetic would cost a tenth of the smallest
+    networks. Indices are unsigned, so XLA need not look out for negative ones.
+    """
+
+    length: Array
+    """int32[], the number of steps; later entries are void."""
+    edge: Array
+    """uint32[E], from 0 to E - 1"""
+    source: Array
+    """uint32[E], node from 0 to 3N"""
+    target: Array
+    """uint32[E]"""
+    branch: Array
+    """int32[E], operation - 1, or ``DEAD``"""
     first: Array
-    """bool[6], per edge: whether it is the first that adds to its node"""
+    """bool[E], whether no earlier step writes to the same node"""
 
     @classmethod
-    def forward(cls, code: Array) -> "Plan":
-        """Every edge but ``none``."""
+    def forward(cls, code: Array, alive: Array) -> "Plan":
+        """Every edge but ``none``; all operations on all-zero nodes are ``DEAD``."""
         runs = code != NONE
+        order = jnp.argsort(~runs, stable=True)
         first = _first(runs, DST, range(6))
-        return cls(jnp.argsort(~runs, stable=True), runs.sum(), first)
+        plan = cls._of(code, order, runs.sum(), first, len(alive) // 3)
+        dead = ~alive[plan.source]
+        return plan._replace(branch=jnp.where(dead, DEAD, plan.branch))
 
     @classmethod
-    def backward(cls, code: Array) -> "Plan":
-        """Last edge first, without those that cannot reach the cell's output."""
+    def backward(cls, code: Array, alive: Array) -> "Plan":
+        """Last edge first, without those that cannot reach the cell's output.
+
+        Where no edge leaves a cell's input, earlier cells are left out. Convolutions of
+        all-zero nodes are ``DEAD``.
+        """
         runs = code != NONE
         reach2 = runs[5]
         reach1 = runs[4] | (runs[2] & reach2)
         always = jnp.ones((), bool)
         runs &= jnp.stack([reach1, reach2, reach2, always, always, always])
         order = 5 - jnp.argsort(~runs[::-1], stable=True)
-        return cls(order, runs.sum(), _first(runs, SRC, range(5, -1, -1)))
+        leaves = runs[0] | runs[1] | runs[3]
+        first, cells = _first(runs, SRC, range(5, -1, -1)), len(alive) // 3
+        plan = cls._of(code, order, runs.sum(), first, cells, reverse=True)
+        dead = is_conv(plan.branch + 1) & ~alive[plan.source]
+        return plan._replace(
+            length=jnp.where(leaves, plan.length, runs.sum()),
+            branch=jnp.where(dead, DEAD, plan.branch),
+        )
 
-    def edge(self, step: Array) -> tuple[Array, Array]:
-        """Cell (from 0, in the order of the loop) and edge of a step."""
-        return step // self.count, self.order[step % self.count]
+    @classmethod
+    def _of(
+        cls,
+        code: Array,
+        order: Array,
+        count: Array,
+        first: Array,
+        cells: int,
+        *,
+        reverse: bool = False,
+    ) -> "Plan":
+        steps, divisor = jnp.arange(6 * cells), jnp.maximum(count, 1)
+        edge = order[steps % divisor]
+        cell = jnp.minimum(steps // divisor, cells - 1)
+        cell = cells - 1 - cell if reverse else cell
+        return cls(
+            length=cells * count,
+            edge=(6 * cell + edge).astype(jnp.uint32),
+            source=(3 * cell + jnp.array(SRC)[edge]).astype(jnp.uint32),
+            target=(3 * cell + jnp.array(DST)[edge]).astype(jnp.uint32),
+            branch=code[edge] - 1,
+            first=first[edge],
+        )
 
 
 def _first(runs: Array, nodes: tuple[int, ...], order: Iterable[int]) -> Array:
@@ -126,6 +173,25 @@ def _first(runs: Array, nodes: tuple[int, ...], order: Iterable[int]) -> Array:
         first[edge] = runs[edge] & ~seen[node]
         seen[node] |= runs[edge]
     return jnp.stack(first)
+
+
+def alive_nodes(code: Array, bias: Array) -> Array:
+    """Nodes bool[3N + 1] that are not all zero, for BatchNorm biases float[6N, C].
+
+    The convolution of zeros is zero, so its normalised form is the bias.
+    """
+    runs = code != NONE
+    lifts = runs & is_conv(code) & (bias != 0).any(1).reshape(-1, 6)
+
+    def cell(alive: Array, lifts: Array) -> tuple[Array, Array]:
+        nodes = [alive, *[jnp.zeros((), bool)] * 3]
+        for edge, (source, target) in enumerate(zip(SRC, DST, strict=True)):
+            nodes[target] |= (runs[edge] & nodes[source]) | lifts[edge]
+        return nodes[3], jnp.stack(nodes[1:])
+
+    # Unrolled: a loop would cost more than these few comparisons.
+    _, nodes = lax.scan(cell, jnp.ones((), bool), lifts, unroll=True)
+    return jnp.concatenate([jnp.ones(1, bool), nodes.reshape(-1)])
 
 
 def is_conv(op: Array) -> Array:
@@ -149,7 +215,7 @@ def store(table: Table, kind: str, index: Array, values: dict[str, Array]) -> Ta
     return {**table, kind: {**table[kind], **rows}}
 
 
-def blank(num: int, measure: Callable[..., dict[str, Array]], *like: Any) -> Any:
-    """Zero rows for ``num`` taps of what a probe's method measures."""
-    shapes = jax.eval_shape(measure, *like)
-    return jax.tree.map(lambda s: jnp.zeros((num, *s.shape), s.dtype), shapes)
+def blank(measure: Callable[..., dict[str, Array]], *like: Any, num: int = 0) -> Any:
+    """Zeros for what a probe's method measures; ``num`` rows of them, or one value."""
+    shapes, rows = jax.eval_shape(measure, *like), (num,) if num else ()
+    return jax.tree.map(lambda s: jnp.zeros((*rows, *s.shape), s.dtype), shapes)

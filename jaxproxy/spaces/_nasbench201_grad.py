@@ -17,8 +17,6 @@ from jaxproxy.meters import Activation, Probe
 from jaxproxy.ops import avg_pool, channel_sum, conv_gradients
 from jaxproxy.spaces._nasbench201_cells import (
     CONV3,
-    DST,
-    SRC,
     Buffers,
     EdgeParams,
     Plan,
@@ -26,7 +24,6 @@ from jaxproxy.spaces._nasbench201_cells import (
     Tape,
     at,
     blank,
-    is_conv,
     put,
     store,
 )
@@ -77,7 +74,7 @@ def make_sinks(probe: Probe, x: Array, params: EdgeParams, code: Array) -> Table
     """
     num = len(params.scale)
     table = {
-        kind: blank(num, lambda a, k=kind: probe.backward(k, Activation(a), a), x)
+        kind: blank(lambda a, k=kind: probe.backward(k, Activation(a), a), x, num=num)
         for kind in _BACKWARD_KINDS
     }
 
@@ -116,8 +113,7 @@ def _stage_backward(
 ) -> tuple[Array, EdgeParams, Table, None, Buffers]:
     tape, params, code = residuals
     dy = cotangents[0]
-    plan = Plan.backward(code)
-    sources, targets = jnp.array(SRC), jnp.array(DST)
+    plan = Plan.backward(code, tape.alive)
     branches = _Gradients(probe, params, tape, code).branches()
     # The four nodes of a cell are consecutive, so four rows serve them all.
     last = 3 * params.num_cells
@@ -126,22 +122,17 @@ def _stage_backward(
 
     def step(t: Array, carry: tuple[Array, Table]) -> tuple[Array, Table]:
         gradients, table = carry
-        turn, edge = plan.edge(t)
-        cell = params.num_cells - 1 - turn
-        i, op = 6 * cell + edge, code[edge]
-        source = 3 * cell + sources[edge]
-        from_row, to_row = (3 * cell + targets[edge]) % 4, source % 4
-        dead = is_conv(op) & ~tape.alive[source]
-        branch = jnp.where(dead, len(branches) - 1, op - 1)
-        dx, table = lax.switch(branch, branches, i, source, from_row, gradients, table)
-        before = jnp.where(plan.first[edge], 0, at(gradients, to_row))
+        i, source = at(plan.edge, t), at(plan.source, t)
+        from_row, to_row = at(plan.target, t) % 4, source % 4
+        operands = i, source, from_row, gradients, table
+        dx, table = lax.switch(at(plan.branch, t), branches, *operands)
+        before = jnp.where(at(plan.first, t), 0, at(gradients, to_row))
         return put(gradients, to_row, before + dx), table
 
-    # Where no edge leaves a cell's input, the earlier cells get no gradient.
-    connected = (plan.first & (sources == 0)).any()
-    steps = jnp.where(connected, params.num_cells, 1) * plan.count
-    gradients, table = lax.fori_loop(0, steps, step, (gradients, table))
-    dx = jnp.where(connected, gradients[0], 0)
+    gradients, table = lax.fori_loop(0, plan.length, step, (gradients, table))
+    # The input gets no gradient, and row 0 may hold anything, if no edge left it.
+    left = (plan.source == 0) & (jnp.arange(len(plan.source)) < plan.length)
+    dx = jnp.where(left.any(), gradients[0], 0)
     return dx, jax.tree.map(jnp.zeros_like, params), table, None, tape.buffers
 
 

@@ -27,19 +27,17 @@ from jaxproxy.meters import Activation, Probe
 from jaxproxy.ops import avg_pool, conv, gram_moments
 from jaxproxy.spaces._nasbench201_cells import (
     CONV3,
-    DST,
     EPS,
-    SRC,
     Buffers,
     EdgeParams,
     Plan,
     Table,
     Tape,
+    alive_nodes,
     at,
     blank,
     is_conv,
     put,
-    store,
 )
 from jaxproxy.types import Array
 
@@ -82,38 +80,31 @@ def run_stage(
       The tape and forward readings.
     """
     num, channels = params.scale.shape
-    plan = Plan.forward(code)
-    sources, targets = jnp.array(SRC), jnp.array(DST)
-    nodes = put(buffers.nodes, jnp.array(0), x)
+    alive = alive_nodes(code, params.bias)
+    plan = Plan.forward(code, alive)
+    operations = _Operations(probe, params, code, x)
+    branches = operations.branches()
+    table = jax.tree.map(
+        lambda row: jnp.zeros((num, *row.shape), row.dtype), operations.silence
+    )
     tape = Tape(
-        buffers=buffers._replace(nodes=nodes),
-        alive=jnp.zeros(len(nodes), bool).at[0].set(True),
+        buffers=buffers._replace(nodes=put(buffers.nodes, jnp.array(0), x)),
+        alive=alive,
         mean=jnp.zeros((num, channels), x.dtype),
         cov=jnp.zeros((num, channels, channels), x.dtype),
         inverse=jnp.full((num, channels), EPS**-0.5, x.dtype),
     )
-    table = {
-        kind: blank(num, lambda a, kind=kind: probe.forward(kind, Activation(a)), x)
-        for kind in _KINDS
-    }
-    branches = _Operations(probe, params, x).branches()
 
     def step(t: Array, carry: tuple[Tape, Table]) -> tuple[Tape, Table]:
         tape, table = carry
-        cell, edge = plan.edge(t)
-        i, op = 6 * cell + edge, code[edge]
-        source, target = 3 * cell + sources[edge], 3 * cell + targets[edge]
-        alive = tape.alive[source]
-        branch = jnp.where(alive, op - 1, len(branches) - 1)
+        i, target, branch = (at(v, t) for v in (plan.edge, plan.target, plan.branch))
         nodes, outputs = tape.buffers
-        done, table = lax.switch(branch, branches, i, source, nodes, table)
-        convolves = is_conv(op)
-        offset = jnp.where(convolves, done.offset, 0)
-        y = done.output * done.gain + offset
-        before = jnp.where(plan.first[edge], 0, at(nodes, target))
+        done, rows = lax.switch(branch, branches, i, at(plan.source, t), nodes)
+        before = jnp.where(at(plan.first, t), 0, at(nodes, target))
+        y = before + (done.output * done.gain + done.offset)
         if keep:
             # A loop of no or one step: unlike in a branch, the buffer is not copied.
-            saves = (alive & (op == CONV3)).astype(jnp.int32)
+            saves = (branch == CONV3 - 1).astype(jnp.int32)
             outputs = lax.fori_loop(
                 0, saves, lambda _, buffer: put(buffer, i, done.output), outputs
             )
@@ -123,25 +114,29 @@ def run_stage(
                 inverse=put(tape.inverse, i, done.inverse),
             )
         # Not a scatter: on CPU that is a loop of its own.
-        alive |= at(tape.alive, target) | (convolves & (params.bias[i] != 0).any())
-        tape = tape._replace(
-            buffers=Buffers(put(nodes, target, before + y), outputs),
-            alive=put(tape.alive, target, alive),
-        )
-        return tape, table
+        tape = tape._replace(buffers=Buffers(put(nodes, target, y), outputs))
+        return tape, jax.tree.map(lambda table, row: put(table, i, row), table, rows)
 
-    return lax.fori_loop(0, params.num_cells * plan.count, step, (tape, table))
+    return lax.fori_loop(0, plan.length, step, (tape, table))
 
 
 class _Operations:
     """The operations of an edge; each reads a node and measures what it computes.
 
-    All take the edge, its source node, the nodes and the table of readings.
+    All take the edge, its source node and the nodes. Readings of kinds that an
+    operation does not have are zero.
     """
 
-    def __init__(self, probe: Probe, params: EdgeParams, like: Array) -> None:
+    def __init__(
+        self, probe: Probe, params: EdgeParams, code: Array, like: Array
+    ) -> None:
         """For nodes like float[B, H, W, C]."""
-        self.probe, self.params, self.shape = probe, params, like.shape
+        self.probe, self.params, self.code = probe, params, code
+        self.shape = like.shape
+        self.silence: Table = {
+            kind: blank(lambda a, kind=kind: probe.forward(kind, Activation(a)), like)
+            for kind in _KINDS
+        }
         channels, dtype = like.shape[-1], like.dtype
         self.zeros = jnp.zeros(channels, dtype)
         self.square = jnp.zeros((channels, channels), dtype)
@@ -159,23 +154,17 @@ class _Operations:
         """In the order of the codes, but for ``none``; the last for all-zero nodes."""
         return [self.skip, self.conv1, self.conv3, self.pool, self.dead]
 
-    def skip(
-        self, i: Array, source: Array, nodes: Array, table: Table
-    ) -> tuple[_Edge, Table]:
+    def skip(self, i: Array, source: Array, nodes: Array) -> tuple[_Edge, Table]:
         y = at(nodes, source)
-        table = store(table, "skip", i, self.probe.forward("skip", Activation(y)))
-        return self.silent._replace(output=y), table
+        rows = {"skip": self.probe.forward("skip", Activation(y))}
+        return self.silent._replace(output=y), self.silence | rows
 
-    def pool(
-        self, i: Array, source: Array, nodes: Array, table: Table
-    ) -> tuple[_Edge, Table]:
+    def pool(self, i: Array, source: Array, nodes: Array) -> tuple[_Edge, Table]:
         y = avg_pool(at(nodes, source), 3, padding=1)
-        table = store(table, "pool", i, self.probe.forward("pool", Activation(y)))
-        return self.silent._replace(output=y), table
+        rows = {"pool": self.probe.forward("pool", Activation(y))}
+        return self.silent._replace(output=y), self.silence | rows
 
-    def conv1(
-        self, i: Array, source: Array, nodes: Array, table: Table
-    ) -> tuple[_Edge, Table]:
+    def conv1(self, i: Array, source: Array, nodes: Array) -> tuple[_Edge, Table]:
         # A barrier: XLA would write r twice, once for each of its uses.
         r = lax.optimization_barrier(jax.nn.relu(at(nodes, source)))
         weight = self.params.conv1[i, 0, 0]
@@ -195,28 +184,25 @@ class _Operations:
             self.shape,
             moments=lambda: (mean, cov),
         )
-        return edge, self._measure(i, relu, z, edge, table)
+        return edge, self._measure(i, relu, z, edge)
 
-    def conv3(
-        self, i: Array, source: Array, nodes: Array, table: Table
-    ) -> tuple[_Edge, Table]:
+    def conv3(self, i: Array, source: Array, nodes: Array) -> tuple[_Edge, Table]:
         r = jax.nn.relu(at(nodes, source))
         output = conv(r, self.params.conv3[i])
         mean, cov = gram_moments(output)
         inverse, gain, offset = self._normaliser(i, mean, cov)
         edge = _Edge(output, gain, offset, mean, self.square, inverse)
         z = Activation(output, moments=lambda: (mean, cov))
-        return edge, self._measure(i, Activation(r), z, edge, table)
+        return edge, self._measure(i, Activation(r), z, edge)
 
-    def dead(
-        self, i: Array, source: Array, nodes: Array, table: Table
-    ) -> tuple[_Edge, Table]:
-        """Any operation; rows of kinds that the edge does not have are masked."""
+    def dead(self, i: Array, source: Array, nodes: Array) -> tuple[_Edge, Table]:
+        """Any operation on zeros; rows of kinds that it does not have are masked."""
         zero = Activation(self.silent.output, moments=lambda: (self.zeros, self.square))
-        edge = self.silent._replace(offset=self.params.bias[i])
-        for kind in ("skip", "pool"):
-            table = store(table, kind, i, self.probe.forward(kind, zero))
-        return edge, self._measure(i, zero, zero, edge, table)
+        convolves = is_conv(self.code[i % 6])
+        offset = jnp.where(convolves, self.params.bias[i], 0)
+        edge = self.silent._replace(offset=offset)
+        others = {kind: self.probe.forward(kind, zero) for kind in ("skip", "pool")}
+        return edge, self._measure(i, zero, zero, edge) | others
 
     def _normaliser(
         self, i: Array, mean: Array, cov: Array
@@ -225,9 +211,7 @@ class _Operations:
         gain = inverse * self.params.scale[i]
         return inverse, gain, self.params.bias[i] - mean * gain
 
-    def _measure(
-        self, i: Array, relu: Activation, z: Activation, edge: _Edge, table: Table
-    ) -> Table:
+    def _measure(self, i: Array, relu: Activation, z: Activation, edge: _Edge) -> Table:
         def normalised() -> tuple[Array, Array]:
             gain = edge.inverse * self.params.scale[i]
             return self.params.bias[i], z.moments[1] * gain * gain[:, None]
@@ -237,6 +221,6 @@ class _Operations:
             self.shape,
             moments=normalised,
         )
-        for kind, activation in (("relu", relu), ("conv", z), ("bn", bn)):
-            table = store(table, kind, i, self.probe.forward(kind, activation))
-        return table
+        measured = {"relu": relu, "conv": z, "bn": bn}
+        rows = {kind: self.probe.forward(kind, a) for kind, a in measured.items()}
+        return self.silence | rows

@@ -1,8 +1,8 @@
 """What a search space is: codes, strings, a network and exact counts."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,6 +50,7 @@ class Space:
         the benchmark if there is one; ``None`` where they are too many.
       cost: codes ``[N, G]`` -> relative time ``float64[N]``, to balance devices.
       reachable: code -> whether every operation can influence the output.
+      settings: what else its numbers depend on, for the manifest of a run.
       collapsed: ``(fidelity, *, underflow) -> `` the network with all weights equal,
         evaluated with one channel; ``None`` where no such form is known.
     """
@@ -66,6 +67,7 @@ class Space:
     enumerate: Callable[[], np.ndarray] | None = None
     cost: Callable[[np.ndarray], np.ndarray] = _ones
     reachable: Callable[[np.ndarray], np.ndarray] = _always
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
     collapsed: Callable[..., Any] | None = None
 
     @property
