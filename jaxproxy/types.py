@@ -61,7 +61,7 @@ class Fidelity:
             )
 
 
-#: ``paper`` is the setting of InTrain. ``fast`` is about 1/2000 of its arithmetic and,
+#: ``paper`` is the setting of InTrain. ``fast`` is about 1/8000 of its arithmetic and,
 #: for forward readings of NAS-Bench-201, ranks architectures no worse.
 PRESETS = {
     "paper": Fidelity(width=16, cells=5, batch_size=64, resolution=64),

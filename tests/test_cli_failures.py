@@ -131,8 +131,8 @@ def test_usage(text, capsys):
 def test_other_settings_in_the_same_folder(tmp_path, capsys):
     assert score_counts(tmp_path, "--sample", 3) == 0
     capsys.readouterr()
-    line = failed(capsys, score_counts(tmp_path, "--sample", 3, "--width", 4))
-    assert "scorer.fidelity.width is 8 there and 4 here" in line
+    line = failed(capsys, score_counts(tmp_path, "--sample", 3, "--width", 8))
+    assert "scorer.fidelity.width is 4 there and 8 here" in line
     assert "archs_sha256" in failed(capsys, score_counts(tmp_path, "--sample", 4))
 
 
