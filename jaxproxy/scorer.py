@@ -98,15 +98,12 @@ class Scorer:
         # Padded with the cheapest; each device gets a slice, and all the same work.
         padding = self.block_size - len(codes)
         order = np.concatenate([np.repeat(order[:1], padding), order])
-        lanes = np.concatenate(
-            deal(self.block_size, self.block_size // self.num_devices)
-        )
-        block = jax.device_put(codes[order[lanes]], self._sharding("arch"))
+        block = jax.device_put(codes[order[self._lanes]], self._sharding("arch"))
         measured = self._measured(block)
         for proxy in self.proxies:
             if proxy.program is not None:
                 measured.scores[proxy.name] = self._programmed(proxy, block)
-        places = np.argsort(lanes)[padding:]
+        places = np.argsort(self._lanes)[padding:]
         return merge_blocks([measured], places[np.argsort(order[padding:])])
 
     def score(self, codes: np.ndarray) -> BlockScores:
@@ -166,6 +163,12 @@ class Scorer:
             code,
         )
         return readings.layout.slots
+
+    @cached_property
+    def _lanes(self) -> np.ndarray:
+        """Ranks by cost in the order of the devices' slices of a block."""
+        slice_size = self.block_size // self.num_devices
+        return np.concatenate(deal(self.block_size, slice_size))
 
     def _sharding(self, *axes: str) -> jax.NamedSharding:
         return jax.NamedSharding(self._mesh, jax.P(*axes))

@@ -1,10 +1,12 @@
-"""Forms of 3x3 convolution that are faster than XLA's on CPU.
+"""Forms of convolution that are faster than XLA's on CPU.
 
-Measured on one core with AVX-512, ``benchmarks/operations.py``:
+* Few channels, 3x3: one matrix product of three rows side by side, with all outputs of
+  three columns; slower from 32 channels on.
+* Large batches: tiles of the batch that stay in the cache.
 
-* Few channels: one matrix product of three rows side by side, with all outputs of
-  three columns, 1.5 (16 channels) to 2.5 times (8) as fast; slower from 32 on.
-* Large batches: tiles of the batch that stay in the cache, 1.3 to 2 times as fast.
+On one core with AVX-512, rows of 16 channels are 1.3 times as fast
+(``benchmarks/operations.py``). Single timings, not in the benchmarks, gave 2.5 times
+for 8 channels, and 1.3 to 2 times for tiles at 64 images.
 """
 
 import math

@@ -26,6 +26,7 @@ __all__ = [
     "alive_nodes",
     "at",
     "blank",
+    "blank_rows",
     "is_conv",
     "put",
     "store",
@@ -91,8 +92,8 @@ class Tape(NamedTuple):
 class Plan(NamedTuple):
     """The steps of a loop over the edges of N cells, E = 6N entries of each field.
 
-    All is known before the loop: its own arithmetic would cost a tenth of the smallest
-    networks. Indices are unsigned, so XLA need not look out for negative ones.
+    All is known before the loop, which only looks it up. Indices are unsigned, so XLA
+    need not look out for negative ones.
     """
 
     length: Array
@@ -215,7 +216,12 @@ def store(table: Table, kind: str, index: Array, values: dict[str, Array]) -> Ta
     return {**table, kind: {**table[kind], **rows}}
 
 
-def blank(measure: Callable[..., dict[str, Array]], *like: Any, num: int = 0) -> Any:
-    """Zeros for what a probe's method measures; ``num`` rows of them, or one value."""
-    shapes, rows = jax.eval_shape(measure, *like), (num,) if num else ()
-    return jax.tree.map(lambda s: jnp.zeros((*rows, *s.shape), s.dtype), shapes)
+def blank(measure: Callable[..., dict[str, Array]], *like: Any) -> Any:
+    """Zeros shaped like what a probe's method measures of one tap."""
+    shapes = jax.eval_shape(measure, *like)
+    return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+
+
+def blank_rows(num: int, table: Table) -> Table:
+    """Zeros for ``num`` taps, given readings of one."""
+    return jax.tree.map(lambda v: jnp.zeros((num, *v.shape), v.dtype), table)

@@ -24,6 +24,7 @@ from jaxproxy.spaces._nasbench201_cells import (
     Tape,
     at,
     blank,
+    blank_rows,
     put,
     store,
 )
@@ -72,11 +73,11 @@ def make_sinks(probe: Probe, x: Array, params: EdgeParams, code: Array) -> Table
     Activations with a zero gradient read zero; parameters are measured, since a meter
     may depend on the weight alone.
     """
-    num = len(params.scale)
-    table = {
-        kind: blank(lambda a, k=kind: probe.backward(k, Activation(a), a), x, num=num)
+    silence = {
+        kind: blank(lambda a, k=kind: probe.backward(k, Activation(a), a), x)
         for kind in _BACKWARD_KINDS
     }
+    table = blank_rows(len(params.scale), silence)
 
     def measure(kind: str, weights: Array) -> dict[str, Array]:
         return jax.vmap(lambda w: probe.gradient(kind, w, jnp.zeros_like(w)))(weights)

@@ -36,6 +36,7 @@ from jaxproxy.spaces._nasbench201_cells import (
     alive_nodes,
     at,
     blank,
+    blank_rows,
     is_conv,
     put,
 )
@@ -84,9 +85,7 @@ def run_stage(
     plan = Plan.forward(code, alive)
     operations = _Operations(probe, params, code, x)
     branches = operations.branches()
-    table = jax.tree.map(
-        lambda row: jnp.zeros((num, *row.shape), row.dtype), operations.silence
-    )
+    table = blank_rows(num, operations.silence)
     tape = Tape(
         buffers=buffers._replace(nodes=put(buffers.nodes, jnp.array(0), x)),
         alive=alive,
@@ -113,7 +112,6 @@ def run_stage(
                 cov=put(tape.cov, i, done.cov),
                 inverse=put(tape.inverse, i, done.inverse),
             )
-        # Not a scatter: on CPU that is a loop of its own.
         tape = tape._replace(buffers=Buffers(put(nodes, target, y), outputs))
         return tape, jax.tree.map(lambda table, row: put(table, i, row), table, rows)
 
