@@ -15,9 +15,18 @@ from flax import linen, nnx
 from jaxproxy.taps import Rows, Slot, Tap
 from jaxproxy.types import Array
 
-__all__ = ["Network", "Rows", "Slot", "Tap", "from_linen", "from_nnx"]
+__all__ = ["Block", "Network", "Rows", "Slot", "Tap", "from_linen", "from_nnx"]
 
 Params = Any
+
+
+class Block(NamedTuple):
+    """n layers in a row that differ in their parameters only."""
+
+    apply: Callable[[Any, Array], Array]
+    """(parameters of one layer, x) -> its output, shaped like x if n > 1."""
+    params: Any
+    """Parameters of all, stacked along a leading axis n."""
 
 
 class Network(NamedTuple):
@@ -27,6 +36,8 @@ class Network(NamedTuple):
     """key -> parameters, shared by all architectures."""
     apply: Callable[[Params, Array, Array | None, Tap], Array]
     """(parameters, x, code, tap) -> logits; ``code`` is None for a single network."""
+    blocks: Callable[[Params, Array | None], tuple[Block, ...]] | None = None
+    """(parameters, code) -> what turns images into features, block after block."""
 
 
 def from_nnx(
@@ -40,31 +51,36 @@ def from_nnx(
 
     Args:
       make: builds the module from ``nnx.Rngs``. A module that takes its architecture as
-        data has ``__call__(x, code, tap)``; with ``tapped=False`` it has
+        data has ``__call__(x, code, tap)``, and may have ``blocks(code)`` (see
+        :class:`Network`); with ``tapped=False`` it has
         ``__call__(x)``, is used as it is, and every Linear, Conv and BatchNorm in it is
         tapped behind its back.
       tapped: whether the module taps its activations and parameters itself.
     """
-    graph, params, rest = nnx.split(
-        nnx.eval_shape(lambda: make(nnx.Rngs(0))), nnx.Param, ...
-    )
+    abstract = nnx.eval_shape(lambda: make(nnx.Rngs(0)))
+    graph, params, rest = nnx.split(abstract, nnx.Param, ...)
 
     def init(key: Array) -> Params:
         _, weights, state = nnx.split(make(nnx.Rngs(key)), nnx.Param, ...)
         return {"params": nnx.to_pure_dict(weights), "rest": nnx.to_pure_dict(state)}
 
+    def module(weights: Params, state: Params) -> Any:
+        filled = _filled(params, weights), _filled(rest, state)
+        return nnx.merge(graph, *filled, copy=True)
+
     def apply(variables: Params, x: Array, code: Array | None, tap: Tap) -> Array:
         weights = variables["params"]
-        if not tapped:
-            weights = _tap_parameters(weights, tap)
-        filled = _filled(params, weights), _filled(rest, variables["rest"])
-        module: Any = nnx.merge(graph, *filled, copy=True)
         if tapped:
-            return module(x, code, tap)
-        _tap_layers(module, tap)
-        return module(x)
+            return module(weights, variables["rest"])(x, code, tap)
+        model = module(_tap_parameters(weights, tap), variables["rest"])
+        _tap_layers(model, tap)
+        return model(x)
 
-    return Network(init, apply)
+    def blocks(variables: Params, code: Array | None) -> tuple[Block, ...]:
+        return module(variables["params"], variables["rest"]).blocks(code)
+
+    has_blocks = tapped and hasattr(abstract, "blocks")
+    return Network(init, apply, blocks if has_blocks else None)
 
 
 def _filled(abstract: Any, values: dict[Any, Any]) -> Any:

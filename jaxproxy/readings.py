@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxproxy.meters import Meter, Probe
 from jaxproxy.network import Network
+from jaxproxy.setups import cross_entropy
 from jaxproxy.taps import REACHED, Rows, Slot, Tap, Values
 from jaxproxy.types import Array, Batch
 
@@ -79,12 +80,6 @@ class Layout:
         return dict(self.items)
 
 
-def cross_entropy(logits: Array, y: Array) -> Array:
-    """Mean softmax cross-entropy of float[B, K] logits and int32[B] classes."""
-    log_p = jax.nn.log_softmax(logits)
-    return -jnp.take_along_axis(log_p, y[:, None], axis=1).mean()
-
-
 def collect(
     network: Network,
     params: Any,
@@ -130,15 +125,17 @@ def collect_reusing(
     network: Network,
     params: Any,
     batch: Batch,
-    code: Array,
+    code: Array | None,
     meters: Sequence[Meter],
     scratch: Any,
+    *,
+    loss: Callable[[Array, Array], Array] = cross_entropy,
 ) -> tuple[Readings, Any]:
-    """As :func:`collect`, in a loop over architectures that hands its scratch on.
+    """As :func:`collect`, in a loop that hands its scratch on.
 
     Large buffers are then neither allocated nor cleared for each architecture.
     """
-    return _collect(network, params, batch, code, meters, cross_entropy, scratch)
+    return _collect(network, params, batch, code, meters, loss, scratch)
 
 
 def _collect(

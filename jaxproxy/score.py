@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxproxy.batches import make_batch
 from jaxproxy.proxies import Proxy, grey_images, parse_proxy
-from jaxproxy.scorer import BlockScores, Scorer, make_batch
+from jaxproxy.scorer import BlockScores, Scorer
 from jaxproxy.spaces import Space
-from jaxproxy.types import PRESETS, Array, Fidelity
+from jaxproxy.types import PRESETS, Array, Batch, Fidelity
 
 __all__ = ["BlockScores", "Scorer", "make_batch", "make_scorer", "score"]
 
@@ -24,6 +25,7 @@ def make_scorer(
     fidelity: Fidelity | str = "paper",
     seeds: int | Sequence[int] = 1,
     images: np.ndarray | Array | None = None,
+    labels: np.ndarray | Array | None = None,
     devices: int | Sequence[jax.Device] | None = None,
     block_size: int | None = None,
 ) -> Scorer:
@@ -34,7 +36,10 @@ def make_scorer(
       proxies: proxies, or names and variants such as ``"intrain(layers=relu)"``.
       fidelity: size of network and batch, or the name of a preset.
       seeds: how many (0, 1...), or which; each draws its own weights and inputs.
-      images: float[N, R, R, 3] for the proxies that take images; grey ones by default.
+      images: float[N, R, R, 3] for the proxies that take images; epsinas takes grey
+        ones by default.
+      labels: integer[N], the classes of the images, for proxies with a loss; 0 by
+        default.
       devices: how many local devices, or which; all of them by default.
       block_size: codes per compiled call, rounded up to a multiple of the devices;
         by default so that a block takes about a second.
@@ -58,14 +63,19 @@ def make_scorer(
         block_size = _block_size(fidelity)
     if block_size < 1:
         raise ValueError(f"block_size must be at least 1, got {block_size}")
-    given = grey_images(64, 32) if images is None else _checked_images(images)
+    needy = [
+        p.name for p in chosen if any(m.setup.inputs == "images" for m in p.meters)
+    ]
+    if images is None and needy:
+        raise ValueError(f"{needy[0]} is scored on images; none were given")
+    given = _checked_images(images, labels, space.num_classes)
     return Scorer(
         space,
         chosen,
         fidelity=fidelity,
         seeds=numbers,
         images=given,
-        image_source="grey images, 64 of 32x32" if images is None else _digest(given),
+        image_source="grey images, 64 of 32x32" if images is None else _digest(given.x),
         devices=used,
         block_size=-(-block_size // len(used)) * len(used),
     )
@@ -134,13 +144,26 @@ def _block_size(fidelity: Fidelity) -> int:
     return 2 ** int(np.clip(np.log2(4e8 / work), 4, 9))
 
 
-def _checked_images(images: np.ndarray | Array) -> Array:
+def _checked_images(
+    images: np.ndarray | Array | None, labels: np.ndarray | Array | None, classes: int
+) -> Batch:
+    if images is None:
+        if labels is not None:
+            raise ValueError("labels without images")
+        images = grey_images(64, 32)
     shape = np.shape(images)
     if len(shape) != 4 or shape[1] != shape[2] or shape[3] != 3:
         raise ValueError(f"images must be [N, R, R, 3], not {list(shape)}")
     if not np.isfinite(images).all():
         raise ValueError("images contain NaN or infinity")
-    return jnp.asarray(images, jnp.float32)
+    y = np.zeros(shape[0], int) if labels is None else np.asarray(labels)
+    if y.shape != shape[:1] or not np.issubdtype(y.dtype, np.integer):
+        raise ValueError(f"labels must be integers [{shape[0]}], not {list(y.shape)}")
+    if y.size and not 0 <= y.min() <= y.max() < classes:
+        raise ValueError(
+            f"labels must be from 0 to {classes - 1}, not {y.min()} to {y.max()}"
+        )
+    return Batch(jnp.asarray(images, jnp.float32), jnp.asarray(y, jnp.int32))
 
 
 def _digest(images: Array) -> str:

@@ -7,7 +7,7 @@ means one set of weights, inputs and labels, shared by all architectures.
 """
 
 import dataclasses
-import math
+import inspect
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import cached_property
@@ -18,15 +18,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxproxy.batches import make_batch, make_batches
 from jaxproxy.deal import blocks, deal, merge_blocks
 from jaxproxy.meters import Meter
-from jaxproxy.network import Slot
+from jaxproxy.network import Network, Slot
+from jaxproxy.passes import Pass, Prepared, Runner, join, make_passes
 from jaxproxy.proxies import Proxy
-from jaxproxy.readings import collect, collect_reusing, make_scratch
+from jaxproxy.readings import Readings
 from jaxproxy.spaces import Space
 from jaxproxy.types import Array, Batch, Fidelity
 
-__all__ = ["BlockScores", "Scorer", "make_batch"]
+__all__ = ["BlockScores", "Scorer"]
 
 
 class BlockScores(NamedTuple):
@@ -34,19 +36,12 @@ class BlockScores(NamedTuple):
 
     scores: dict[str, np.ndarray]
     """Proxy name -> float64[n, S]; what is not finite stays so."""
+    valid: dict[str, np.ndarray]
+    """Proxy name -> bool[n, S], whether the score means anything."""
     readings: dict[str, np.ndarray]
-    """Meter name -> float[n, S, L, ...]."""
+    """Meter name -> float[n, S, L, ...], or [n, S, M, L, ...] for M batches."""
     present: dict[str, np.ndarray]
     """Meter name -> bool[n, L], the slots an architecture has."""
-
-
-def make_batch(key: Array, fidelity: Fidelity, num_classes: int) -> Batch:
-    """Gaussian images and uniformly random labels, shared by all architectures."""
-    shape = (fidelity.batch_size, fidelity.resolution, fidelity.resolution, 3)
-    image_key, label_key = jax.random.split(key)
-    # Flat: the same numbers, but a draw of four axes is slow to compile.
-    x = jax.random.normal(image_key, (math.prod(shape),)).reshape(shape)
-    return Batch(x, jax.random.randint(label_key, shape[:1], 0, num_classes))
 
 
 class Scorer:
@@ -58,6 +53,7 @@ class Scorer:
       fidelity: size of the network and batch.
       seeds: int, one set of weights and inputs each.
       block_size: codes per compiled call, a multiple of ``num_devices``.
+      passes: what is run for each architecture and seed, shared by the proxies.
       num_traces: how often a program was traced, so that tests can count compilations.
     """
 
@@ -68,7 +64,7 @@ class Scorer:
         *,
         fidelity: Fidelity,
         seeds: Sequence[int],
-        images: Array,
+        images: Batch,
         image_source: str,
         devices: Sequence[jax.Device],
         block_size: int,
@@ -79,7 +75,8 @@ class Scorer:
         self.block_size, self.num_devices = block_size, len(devices)
         self._images, self._image_source = images, image_source
         self._mesh = jax.sharding.Mesh(np.array(devices), ("arch",))
-        self._network = space.network(fidelity)
+        self.passes = make_passes(m for p in self.proxies for m in p.meters)
+        self._runners = [_make_runner(space, fidelity, one) for one in self.passes]
         self._scratch: Any = None
         self.num_traces = 0
 
@@ -102,7 +99,9 @@ class Scorer:
         measured = self._measured(block)
         for proxy in self.proxies:
             if proxy.program is not None:
-                measured.scores[proxy.name] = self._programmed(proxy, block)
+                scores = self._programmed(proxy, block)
+                measured.scores[proxy.name] = scores
+                measured.valid[proxy.name] = np.isfinite(scores)
         places = np.argsort(self._lanes)[padding:]
         return merge_blocks([measured], places[np.argsort(order[padding:])])
 
@@ -156,13 +155,8 @@ class Scorer:
         if not self.meters:
             return {}
         code = jax.ShapeDtypeStruct((len(self.space.choices),), jnp.int32)
-        variables = jax.eval_shape(self._variables, 0)
-        readings = jax.eval_shape(
-            lambda v, c: collect(self._network, v[0], v[1], c, self.meters),
-            variables,
-            code,
-        )
-        return readings.layout.slots
+        prepared = jax.eval_shape(self._prepare, 0)
+        return jax.eval_shape(self._read, prepared, code, None)[0].layout.slots
 
     @cached_property
     def _lanes(self) -> np.ndarray:
@@ -173,14 +167,34 @@ class Scorer:
     def _sharding(self, *axes: str) -> jax.NamedSharding:
         return jax.NamedSharding(self._mesh, jax.P(*axes))
 
-    def _variables(self, seed: Array | int) -> tuple[Any, Batch]:
+    def _prepare(self, seed: Array | int) -> list[Prepared]:
+        """What the passes run on; equal weights and noise for equal seeds."""
         weight_key, batch_key = jax.random.split(jax.random.key(seed))
-        batch = make_batch(batch_key, self.fidelity, self.space.num_classes)
-        return self._network.init(weight_key), batch
+        classes = self.space.num_classes
+        return [
+            Prepared(
+                runner.network.init(weight_key),
+                make_batches(
+                    batch_key, runner.run.setup, self.fidelity, classes, self._images
+                ),
+                jax.random.fold_in(batch_key, 0),
+            )
+            for runner in self._runners
+        ]
+
+    def _read(
+        self, prepared: list[Prepared], code: Array, scratch: list[Any] | None
+    ) -> tuple[Readings, list[Any]]:
+        """Readings of all passes, and their scratch."""
+        runs = zip(
+            self._runners, prepared, scratch or [None] * len(prepared), strict=True
+        )
+        parts = [runner(given, code, left) for runner, given, left in runs]
+        return join([readings for readings, _ in parts]), [left for _, left in parts]
 
     @cached_property
-    def _seeded(self) -> list[tuple[Any, Batch]]:
-        make = jax.jit(self._variables, out_shardings=self._sharding())
+    def _seeded(self) -> list[list[Prepared]]:
+        make = jax.jit(self._prepare, out_shardings=self._sharding())
         return [make(seed) for seed in self.seeds]
 
     def _over_archs(self, mapped: Callable[..., Any]) -> Callable[..., Any]:
@@ -203,14 +217,21 @@ class Scorer:
 
     @cached_property
     def _collect(self) -> Callable[..., Any]:
-        def mapped(shared: tuple[Any, Batch], codes: Array, scratch: Any) -> Any:
+        kept = [meter.name for meter in self.meters if meter.keep]
+
+        def mapped(prepared: list[Prepared], codes: Array, scratch: Any) -> Any:
             def one(scratch: Any, code: Array) -> tuple[Any, Any]:
                 self.num_traces += 1
-                readings, scratch = collect_reusing(
-                    self._network, *shared, code, self.meters, scratch
-                )
+                readings, scratch = self._read(prepared, code, scratch)
                 scores = {p.name: p.score(readings) for p in self.proxies if p.score}
-                return scratch, (scores, readings.values, readings.mask)
+                valid = {
+                    p.name: p.is_valid(readings, scores[p.name])
+                    for p in self.proxies
+                    if p.score
+                }
+                values = {name: readings.values[name] for name in kept}
+                mask = {name: readings.mask[name] for name in kept}
+                return scratch, (scores, valid, values, mask)
 
             return lax.scan(one, scratch, codes)
 
@@ -219,40 +240,45 @@ class Scorer:
     def _cleared_scratch(self, block: Array) -> Any:
         """Scratch of each device, cleared; to do so for every block would be slow."""
 
-        def mapped(shared: tuple[Any, Batch], codes: Array, _: None) -> Any:
-            return make_scratch(self._network, *shared, codes[0], self.meters)
+        def mapped(prepared: list[Prepared], codes: Array, _: None) -> Any:
+            runs = zip(self._runners, prepared, strict=True)
+            return [runner.scratch(given, codes[0]) for runner, given in runs]
 
         return self._over_archs(mapped)(self._seeded[0], block, None)
 
     def _measured(self, block: Array) -> BlockScores:
         if not self.meters:
-            return BlockScores({}, {}, {})
+            return BlockScores({}, {}, {}, {})
         # Donated: none is left here if a call is interrupted.
         scratch, self._scratch = self._scratch, None
         if scratch is None:
             scratch = self._cleared_scratch(block)
         results = []
-        for shared in self._seeded:
-            scratch, result = self._collect(shared, block, scratch)
+        for prepared in self._seeded:
+            scratch, result = self._collect(prepared, block, scratch)
             results.append(result)
         self._scratch = scratch
-        scores, readings, present = zip(*jax.device_get(results), strict=True)
+        scores, valid, readings, present = zip(*jax.device_get(results), strict=True)
         scores = {k: v.astype(np.float64) for k, v in _over_seeds(scores).items()}
-        return BlockScores(scores, _over_seeds(readings), present[0])
+        return BlockScores(
+            scores, _over_seeds(valid), _over_seeds(readings), present[0]
+        )
 
     def _programmed(self, proxy: Proxy, block: Array) -> np.ndarray:
         """Scores float64[n, S] of a proxy with a pass of its own."""
-        if proxy.inputs == "images":
-            batches = [Batch(self._images, jnp.zeros(len(self._images), jnp.int32))]
-        else:
-            # Before x64 is enabled, under which other numbers would be drawn.
-            batches = [batch for _, batch in self._seeded]
+        # Before x64 is enabled, under which other numbers would be drawn.
+        batches = [self._images] if proxy.inputs == "images" else self._noise
         with jax.enable_x64(True) if proxy.x64 else nullcontext():
             run = self._programs[proxy.name]
             columns = [jax.device_get(run(batch, block, None)) for batch in batches]
         # The user's images are the same for all seeds.
         columns *= len(self.seeds) // len(columns)
         return np.stack(columns, axis=1).astype(float)
+
+    @cached_property
+    def _noise(self) -> list[Batch]:
+        keys = [jax.random.split(jax.random.key(seed))[1] for seed in self.seeds]
+        return [make_batch(k, self.fidelity, self.space.num_classes) for k in keys]
 
     @cached_property
     def _programs(self) -> dict[str, Callable[..., Any]]:
@@ -269,3 +295,22 @@ class Scorer:
 
 def _over_seeds(results: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {k: np.stack([r[k] for r in results], axis=1) for k in results[0]}
+
+
+def _make_runner(space: Space, fidelity: Fidelity, run: Pass) -> Runner:
+    modes = run.setup.modes
+    network = _make_network(space, fidelity, modes)
+    if not run.whole:
+        return Runner(run, network, network)
+    # A space whose only network can be differentiated freely has no such mode.
+    if "plain" in inspect.signature(space.network).parameters:
+        modes = {**modes, "plain": True}
+    return Runner(run, network, _make_network(space, fidelity, modes))
+
+
+def _make_network(space: Space, fidelity: Fidelity, modes: dict[str, Any]) -> Network:
+    known = inspect.signature(space.network).parameters
+    missing = [f"{name}={value}" for name, value in modes.items() if name not in known]
+    if missing:
+        raise ValueError(f"{space.name} has no network with {', '.join(missing)}")
+    return space.network(fidelity, **modes)

@@ -39,7 +39,7 @@ def rows_table(scorer: Scorer, part: Part, scored: BlockScores) -> pa.Table:
     """One row per requested architecture.
 
     Columns: ``index``, ``arch``, ``class_arch`` (the representative that was scored)
-    and for each proxy its mean over seeds, ``_valid`` (finite for all seeds), ``_se``
+    and for each proxy its mean over seeds, ``_valid`` (for all seeds), ``_se``
     (standard error over seeds, NaN for one) and ``_seeds`` (the list of scores).
 
     Args:
@@ -58,10 +58,12 @@ def rows_table(scorer: Scorer, part: Part, scored: BlockScores) -> pa.Table:
     for proxy in scorer.proxies:
         if proxy.count is None:
             scores = scored.scores[proxy.name][part.class_of_row]
+            valid = scored.valid[proxy.name][part.class_of_row]
         else:
             counts = np.asarray(proxy.count(scorer.space, part.codes))
             scores = np.repeat(counts[:, None], len(scorer.seeds), axis=1)
-        columns |= _score_columns(proxy.name, scores.astype(np.float64))
+            valid = np.ones(scores.shape, bool)
+        columns |= _score_columns(proxy.name, scores.astype(np.float64), valid)
     return pa.table(columns)
 
 
@@ -90,8 +92,10 @@ def readings_table(scorer: Scorer, part: Part, scored: BlockScores) -> pa.Table 
     return pa.table(columns, metadata={"jaxproxy_meters": json.dumps(meters)})
 
 
-def _score_columns(name: str, scores: np.ndarray) -> dict[str, pa.Array]:
-    """Columns of one proxy from float64[n, S]; what is not finite stays so."""
+def _score_columns(
+    name: str, scores: np.ndarray, valid: np.ndarray
+) -> dict[str, pa.Array]:
+    """Columns of one proxy from float64[n, S] and bool[n, S], as they are."""
     import pyarrow as pa
 
     n, seeds = scores.shape
@@ -100,7 +104,7 @@ def _score_columns(name: str, scores: np.ndarray) -> dict[str, pa.Array]:
         error = np.full(n, np.nan) if seeds == 1 else scores.std(1, ddof=1) / seeds**0.5
     return {
         name: pa.array(mean),
-        f"{name}_valid": pa.array(np.isfinite(scores).all(1)),
+        f"{name}_valid": pa.array(valid.all(1)),
         f"{name}_se": pa.array(error),
         f"{name}_seeds": _lists(scores),
     }

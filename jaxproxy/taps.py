@@ -93,18 +93,22 @@ class Tap:
         return _tap_activation(self.probe, kind, x, sink[kind])
 
     def parameter(self, name: str, weight: Array, kind: str) -> Array:
-        """Measures the gradient of a parameter tensor and returns the tensor.
+        """Measures a parameter tensor and its gradient, and returns the tensor.
 
-        The gradient itself stops here.
+        If anything is to be known of the gradient, it stops here.
 
         Raises:
           ValueError: as for activations.
         """
         channels = weight.shape[-1] if weight.ndim else 1
         slots = (Slot(name, kind, self.advance(), channels),)
-        if not self.probe.wants("gradient", kind):
+        alone = self.probe.wants("weight", kind)
+        if not (alone or self.probe.wants("gradient", kind)):
             return weight
         self._claim(name)
+        self.record(slots, _row(self.probe.weight(kind, weight)))
+        if not self.probe.wants("gradient", kind):
+            return weight
         unused = self.probe.gradient(kind, weight, jnp.zeros_like(weight))
         values = {**_row(unused), REACHED: jnp.zeros(1, weight.dtype)}
         sink = self.sink(name, {kind: Rows(slots, values)})

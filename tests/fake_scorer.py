@@ -46,6 +46,7 @@ class BlockScores(NamedTuple):
     """As the real one."""
 
     scores: dict[str, np.ndarray]
+    valid: dict[str, np.ndarray]
     readings: dict[str, np.ndarray]
     present: dict[str, np.ndarray]
 
@@ -95,8 +96,10 @@ class FakeScorer:
         beta[total == 4] = np.array([np.nan, np.inf, 1.0])[: len(self.seeds)]
         beta[total == 5, 0] = np.inf
         trace = (first[:, :, None] * np.arange(codes.shape[1])).astype(np.float32)
+        scores = {"alpha": first, "beta": beta}
         return BlockScores(
-            {"alpha": first, "beta": beta},
+            scores,
+            {name: np.isfinite(values) for name, values in scores.items()},
             {
                 "trace": trace,
                 "spectrum": np.stack([trace, -trace], -1),

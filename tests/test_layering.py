@@ -14,11 +14,12 @@ ROOT = Path(jaxproxy.__file__).parent
 # A module imports what stands in lines above its own, and nothing of its own line.
 LAYERS = """
 types deal
-ops
+ops setups
 meters
 taps
 network
 readings
+passes batches
 proxies
 spaces
 search

@@ -126,7 +126,7 @@ def test_devices_get_equal_work(
 
     def measured(scorer: Scorer, block: jax.Array) -> BlockScores:
         made.append(np.asarray(block))
-        return BlockScores({"cost": cost(made[-1])[:, None]}, {}, {})
+        return BlockScores({"cost": cost(made[-1])[:, None]}, {}, {}, {})
 
     def cost(codes: np.ndarray) -> np.ndarray:
         return 10.0 + codes.sum(-1)

@@ -7,8 +7,36 @@ from jaxproxy.meters._covariance import (
     renyi_entropy,
     spectrum,
 )
-from jaxproxy.meters._gradient import PARAMETERS, gradient
+from jaxproxy.meters._gradient import (
+    PARAMETERS,
+    first_gradient,
+    gradient,
+    gradient_norm,
+    gradient_signs,
+    gradient_values,
+    saliency,
+    weight_norm,
+    weight_size,
+)
+from jaxproxy.meters._layer import (
+    features,
+    fisher_information,
+    input_correlation,
+    log_scale,
+    logits,
+    smallest_correlation,
+    variance,
+)
 from jaxproxy.meters._meter import Meter, Probe
+from jaxproxy.meters._pattern import activation_kernel, activation_patterns
+from jaxproxy.meters._trainability import trainability
+from jaxproxy.meters._whole import (
+    accuracies_of_constants,
+    accuracies_of_draws,
+    classes,
+    gradient_flow,
+    tangent_kernel,
+)
 
 __all__ = [
     "ACTIVATIONS",
@@ -16,8 +44,30 @@ __all__ = [
     "Activation",
     "Meter",
     "Probe",
+    "accuracies_of_constants",
+    "accuracies_of_draws",
+    "activation_kernel",
+    "activation_patterns",
+    "classes",
     "covariance",
+    "features",
+    "first_gradient",
+    "fisher_information",
     "gradient",
+    "gradient_flow",
+    "gradient_norm",
+    "gradient_signs",
+    "gradient_values",
+    "input_correlation",
+    "log_scale",
+    "logits",
     "renyi_entropy",
+    "saliency",
+    "smallest_correlation",
     "spectrum",
+    "tangent_kernel",
+    "trainability",
+    "variance",
+    "weight_norm",
+    "weight_size",
 ]

@@ -1,11 +1,21 @@
-"""Meters of the gradients of parameter tensors."""
+"""Meters of parameter tensors and of their gradients."""
 
 import jax.numpy as jnp
 
 from jaxproxy.meters._meter import Meter, as_kinds
 from jaxproxy.types import Array
 
-__all__ = ["PARAMETERS", "gradient"]
+__all__ = [
+    "PARAMETERS",
+    "first_gradient",
+    "gradient",
+    "gradient_norm",
+    "gradient_signs",
+    "gradient_values",
+    "saliency",
+    "weight_norm",
+    "weight_size",
+]
 
 PARAMETERS: dict[str, tuple[str, ...]] = {
     "all": ("conv_w", "conv_b", "bn_w", "bn_b", "linear_w", "linear_b"),
@@ -13,22 +23,78 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "conv": ("conv_w",),
     "scales": ("conv_w", "bn_w", "linear_w"),
 }
-"""Groups of parameter tensors by name: ``scales`` are weights and BatchNorm scales."""
+"""Groups of parameter tensors by name: ``scales`` are weights and BatchNorm scales.
+
+The factories of this file take one of these names, or tensor kinds, and raise
+``ValueError`` for an unknown one.
+"""
+
+Params = str | tuple[str, ...]
 
 
-def gradient(params: str | tuple[str, ...] = "weights") -> Meter:
+def gradient(params: Params = "weights") -> Meter:
     """Spread and largest magnitude of each tensor's gradient, float[P, 2].
 
     The standard deviation has divisor n - 1 and is 0 for a tensor of one element.
-
-    Args:
-      params: name in :data:`PARAMETERS`, or tensor kinds.
-
-    Raises:
-      ValueError: unknown params.
     """
     kinds, label = as_kinds(params, PARAMETERS)
     return Meter(f"gradient({label})", kinds, "gradient", _spread)
+
+
+def gradient_norm(params: Params = "weights") -> Meter:
+    """Euclidean norm of each tensor's gradient, float[P]."""
+    kinds, label = as_kinds(params, PARAMETERS)
+    return Meter(f"gradient_norm({label})", kinds, "gradient", lambda w, g: _norm(g))
+
+
+def saliency(params: Params = "weights") -> Meter:
+    """Sums of |w g| and of w g over the elements of each tensor, float[P, 2]."""
+    kinds, label = as_kinds(params, PARAMETERS)
+    return Meter(f"saliency({label})", kinds, "gradient", _saliency)
+
+
+def gradient_values(params: Params = "weights") -> Meter:
+    """The gradients themselves, float[P, max size]; for scores only."""
+    kinds, label = as_kinds(params, PARAMETERS)
+    name = f"gradient_values({label})"
+    return Meter(name, kinds, "gradient", lambda w, g: g.reshape(-1), keep=False)
+
+
+def gradient_signs(params: Params = "weights") -> Meter:
+    """Sum over batches of the signs of each gradient, float[P, max size].
+
+    For scores only. The sign of 0 is 0.
+    """
+    kinds, label = as_kinds(params, PARAMETERS)
+    name = f"gradient_signs({label})"
+    return Meter(
+        name, kinds, "gradient", lambda w, g: jnp.sign(g).reshape(-1),
+        keep=False, add=True,
+    )  # fmt: skip
+
+
+def first_gradient(params: Params = "all") -> Meter:
+    """Gradient of the first element of each tensor, float[P]; for scores only."""
+    kinds, label = as_kinds(params, PARAMETERS)
+    name = f"first_gradient({label})"
+    return Meter(name, kinds, "gradient", lambda w, g: g.reshape(-1)[0], keep=False)
+
+
+def weight_norm(params: Params = "weights") -> Meter:
+    """Euclidean norm of each tensor, float[P]."""
+    kinds, label = as_kinds(params, PARAMETERS)
+    return Meter(f"weight_norm({label})", kinds, "weight", _norm)
+
+
+def weight_size(params: Params = "weights") -> Meter:
+    """Number of elements of each tensor, float[P]."""
+    kinds, label = as_kinds(params, PARAMETERS)
+    return Meter(
+        f"weight_size({label})",
+        kinds,
+        "weight",
+        lambda w: jnp.full((), w.size, w.dtype),
+    )
 
 
 def _spread(weight: Array, grad: Array) -> Array:
@@ -36,3 +102,12 @@ def _spread(weight: Array, grad: Array) -> Array:
     centred = jnp.square(grad - grad.mean())
     std = jnp.sqrt(centred.sum() / max(grad.size - 1, 1))
     return jnp.stack([std, jnp.abs(grad).max()])
+
+
+def _norm(tensor: Array) -> Array:
+    return jnp.sqrt(jnp.square(tensor).sum())
+
+
+def _saliency(weight: Array, grad: Array) -> Array:
+    product = weight * grad
+    return jnp.stack([jnp.abs(product).sum(), product.sum()])

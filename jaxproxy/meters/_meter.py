@@ -1,10 +1,12 @@
 """What can be measured at a tap."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
 from jaxproxy.meters._activation import Activation
+from jaxproxy.setups import DEFAULT, Setup
 from jaxproxy.types import Array
 
 __all__ = ["Meter", "Probe"]
@@ -16,19 +18,33 @@ class Meter:
 
     Attributes:
       name: identifies the meter with all its options, e.g. ``"covariance(conv)"``.
-      kinds: tap kinds it reads, e.g. ``("conv",)``.
+      kinds: tap kinds it reads, e.g. ``("conv",)``; none for ``network``.
       phase: when it is taken. ``forward``: from the activation; ``backward``: from the
-        activation and the gradient of the loss; ``gradient``: from a parameter tensor
-        and its gradient.
-      measure: ``forward(activation)``, ``backward(activation, cotangent)`` or
-        ``gradient(weight, grad)``, giving one small float array. What ``backward``
-        gives is zero where the cotangent is, since such taps are left out.
+        activation and the gradient of the loss; ``weight``: from a parameter tensor;
+        ``gradient``: from a parameter tensor and its gradient; ``network``: from the
+        network as a whole, which it may differentiate as it likes.
+      measure: ``forward(activation)``, ``backward(activation, cotangent)``,
+        ``weight(weight)``, ``gradient(weight, grad)`` or ``network(model)``, giving one
+        small array. What ``backward`` gives is zero where the cotangent is, since such
+        taps are left out. Parameters of different sizes may give vectors of different
+        lengths, which get zeros behind.
+      setup: what the network is prepared with; part of the name if not the default.
+      keep: whether a run stores the readings. Large ones are for scores only.
+      add: whether readings of several batches are added up rather than stacked.
     """
 
     name: str
     kinds: tuple[str, ...]
-    phase: Literal["forward", "backward", "gradient"]
+    phase: Literal["forward", "backward", "weight", "gradient", "network"]
     measure: Callable[..., Array] = field(compare=False, repr=False)
+    setup: Setup = DEFAULT
+    keep: bool = True
+    add: bool = False
+
+    def under(self, setup: Setup) -> "Meter":
+        """The same meter under another setup."""
+        name = self.name.removesuffix(self.setup.label) + setup.label
+        return dataclasses.replace(self, name=name, setup=setup)
 
 
 @dataclass(frozen=True)
@@ -52,6 +68,10 @@ class Probe:
         meters = self.select("backward", kind)
         return {m.name: m.measure(activation, cotangent) for m in meters}
 
+    def weight(self, kind: str, weight: Array) -> dict[str, Array]:
+        """Summaries of a parameter alone, by meter name."""
+        return {m.name: m.measure(weight) for m in self.select("weight", kind)}
+
     def gradient(self, kind: str, weight: Array, grad: Array) -> dict[str, Array]:
         """Parameter summaries by meter name."""
         meters = self.select("gradient", kind)
@@ -63,7 +83,7 @@ class Probe:
 
     def needs_gradients(self) -> bool:
         """Whether a backward pass is needed at all."""
-        return any(m.phase != "forward" for m in self.meters)
+        return any(m.phase in ("backward", "gradient") for m in self.meters)
 
 
 def as_kinds(

@@ -39,6 +39,8 @@ class _Window(NamedTuple):
     lhs_dilation: tuple[int, int]
     rhs_dilation: tuple[int, int]
     groups: int
+    portable: bool = False
+    """Whether no form is used that only some platform has."""
 
 
 def conv(
@@ -48,6 +50,7 @@ def conv(
     stride: int = 1,
     dilation: int = 1,
     groups: int = 1,
+    portable: bool = False,
 ) -> Array:
     """Convolution with symmetric padding, as PyTorch's ``padding=dilation*(k-1)//2``.
 
@@ -57,6 +60,8 @@ def conv(
       stride: step of the window; XLA's "SAME" would pad unevenly for 2, this does not.
       dilation: distance between kernel taps.
       groups: number of channel groups; ``groups == Cin`` is a depthwise convolution.
+      portable: use no form of this platform alone. JAX cannot differentiate those twice
+        in a ``switch`` inside a ``scan``.
 
     Returns:
       float[B, ceil(H / stride), ceil(W / stride), Cout] for odd k.
@@ -64,7 +69,8 @@ def conv(
     Raises:
       ValueError: if channels and groups do not fit.
     """
-    return _conv(x, kernel, _window(x, kernel, stride, dilation, groups))
+    window = _window(x, kernel, stride, dilation, groups)
+    return _conv(x, kernel, window._replace(portable=portable))
 
 
 def conv_gradients(
@@ -148,8 +154,8 @@ _conv.defvjp(_conv_forward, _conv_backward)
 
 
 def _is_matmul(kernel: tuple[int, ...], window: _Window) -> bool:
-    plain = window == _Window((1, 1), ((0, 0), (0, 0)), (1, 1), window.rhs_dilation, 1)
-    return kernel[:2] == (1, 1) and plain
+    plain = _Window((1, 1), ((0, 0), (0, 0)), (1, 1), window.rhs_dilation, 1)
+    return kernel[:2] == (1, 1) and window._replace(portable=False) == plain
 
 
 def _dilated(size: int, dilation: int) -> int:
@@ -180,6 +186,7 @@ def _conv_dx(
             lhs_dilation=window.strides,
             rhs_dilation=window.rhs_dilation,
             groups=groups,
+            portable=window.portable,
         ),
     )
 
@@ -193,7 +200,7 @@ def _conv_dw(x: Array, dy: Array, shape: tuple[int, ...], window: _Window) -> Ar
     whole = functools.partial(_dw_batch, shape, window)
     if _is_narrow(shape, window):
         return lax.platform_dependent(x, dy, cpu=dw_rows, default=whole)
-    if is_large(x.shape):
+    if is_large(x.shape) and not window.portable:
         tiled = functools.partial(sum_over_tiles, whole)
         return lax.platform_dependent(x, dy, cpu=tiled, default=whole)
     return whole(x, dy)
@@ -217,6 +224,7 @@ def _dw_batch(shape: tuple[int, ...], window: _Window, x: Array, dy: Array) -> A
             lhs_dilation=window.lhs_dilation,
             rhs_dilation=window.strides,
             groups=1,
+            portable=window.portable,
         ),
     )
     return dw.transpose(1, 2, 0, 3)

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import jax.numpy as jnp
+
 from jaxproxy.types import Array
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ class Proxy:
       meters: what ``score`` reads.
       score: readings of one architecture -> float[]; pure. All proxies of this kind
         share one forward and one backward pass.
+      valid: readings of one architecture -> bool[], whether its score means anything;
+        by default, whether it is finite. Nothing is put in its place if not.
       program: ``(space, fidelity, batch) -> (code int32[G] -> float[])``, for a proxy
         that needs a pass of its own. Work that no gene changes belongs before the
         returned function, which is mapped over architectures.
@@ -41,6 +45,7 @@ class Proxy:
     name: str
     meters: "tuple[Meter, ...]" = ()
     score: "Callable[[Readings], Array] | None" = None
+    valid: "Callable[[Readings], Array] | None" = None
     program: "Callable[[Space, Fidelity, Batch], Callable[[Array], Array]] | None" = (
         None
     )
@@ -61,3 +66,8 @@ class Proxy:
             )
         if self.score is not None and not self.meters:
             raise ValueError(f"proxy {self.name!r} has no meters for its score to read")
+
+    def is_valid(self, readings: "Readings", score: Array) -> Array:
+        """Whether the score of an architecture means anything, bool[]."""
+        finite = jnp.isfinite(score)
+        return finite if self.valid is None else finite & self.valid(readings)

@@ -5,10 +5,31 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from jaxproxy.proxies._accuracy import cv, weight_agnostic
+from jaxproxy.proxies._az_nas import (
+    az_expressivity,
+    az_progressivity,
+    az_trainability,
+)
 from jaxproxy.proxies._counts import macs, params
 from jaxproxy.proxies._epsinas import epsinas
+from jaxproxy.proxies._gradient_statistics import grad_sign, xi_gsnr, zico
 from jaxproxy.proxies._intrain import capacity, intrain
+from jaxproxy.proxies._jacobian import epe_nas, jacov
+from jaxproxy.proxies._meco import meco
+from jaxproxy.proxies._patterns import linear_regions, naswot, ntk, swap
 from jaxproxy.proxies._proxy import Proxy
+from jaxproxy.proxies._saliency import (
+    fisher,
+    grad_norm,
+    grasp,
+    l2_norm,
+    plain,
+    snip,
+    synflow,
+)
+from jaxproxy.proxies._vkdnw import num_tensors, vkdnw_entropy
+from jaxproxy.proxies._zen import zen
 
 __all__ = ["PROXIES", "parse_proxy"]
 
@@ -18,6 +39,31 @@ PROXIES: dict[str, Callable[..., Proxy]] = {
     "epsinas": epsinas,
     "params": params,
     "macs": macs,
+    "num_tensors": num_tensors,
+    "grad_norm": grad_norm,
+    "snip": snip,
+    "plain": plain,
+    "l2_norm": l2_norm,
+    "fisher": fisher,
+    "grasp": grasp,
+    "synflow": synflow,
+    "jacov": jacov,
+    "epe_nas": epe_nas,
+    "naswot": naswot,
+    "linear_regions": linear_regions,
+    "swap": swap,
+    "ntk": ntk,
+    "zen": zen,
+    "zico": zico,
+    "xi_gsnr": xi_gsnr,
+    "grad_sign": grad_sign,
+    "az_expressivity": az_expressivity,
+    "az_progressivity": az_progressivity,
+    "az_trainability": az_trainability,
+    "vkdnw_entropy": vkdnw_entropy,
+    "meco": meco,
+    "cv": cv,
+    "weight_agnostic": weight_agnostic,
 }
 
 

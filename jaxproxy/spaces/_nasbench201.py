@@ -222,6 +222,16 @@ def num_params(
     return stem + cells * (conv1 * per_edge1 + conv3 * per_edge3) + reductions + head
 
 
+def num_tensors(code: np.ndarray, *, cells: int = 5) -> np.ndarray:
+    """Named parameter tensors ``int64[...]`` of the benchmark's network.
+
+    Three for every convolution with its BatchNorm, one for each of the two shortcuts,
+    and two each for the last BatchNorm and the classifier.
+    """
+    conv1, conv3 = _count_convs(code)
+    return 3 * 3 * cells * (conv1 + conv3) + 3 * 5 + 2 + 2 + 2
+
+
 def num_macs(
     code: np.ndarray,
     *,

@@ -1,5 +1,6 @@
 """What the forward and the backward loop of a stage of NAS-Bench-201 cells share."""
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ __all__ = [
     "at",
     "blank",
     "blank_rows",
+    "edge_table",
     "is_conv",
     "put",
     "store",
@@ -212,8 +214,46 @@ def put(buffer: Array, index: Array, row: Array) -> Array:
 
 def store(table: Table, kind: str, index: Array, values: dict[str, Array]) -> Table:
     """Table with the readings of one tap replaced."""
-    rows = {name: put(table[kind][name], index, v) for name, v in values.items()}
+    rows = {
+        name: put(table[kind][name], index, _fit(v, table[kind][name].shape[1:]))
+        for name, v in values.items()
+    }
     return {**table, kind: {**table[kind], **rows}}
+
+
+def edge_table(
+    measure: Callable[..., dict[str, Array]],
+    code: Array,
+    params: EdgeParams,
+    *others: EdgeParams,
+) -> Table:
+    """What ``measure(kind, tensor, ...)`` gives for the parameters that each edge has.
+
+    Readings of a 1x1 kernel that are shorter than those of a 3x3 get zeros behind.
+    """
+
+    def rows(kind: str, field: str) -> dict[str, Array]:
+        leaves = [getattr(tree, field) for tree in (params, *others)]
+        return jax.vmap(functools.partial(measure, kind))(*leaves)
+
+    narrow, wide = rows("conv_w", "conv1"), rows("conv_w", "conv3")
+    is_large = jnp.tile(code == CONV3, params.num_cells)
+
+    def choose(a: Array, b: Array) -> Array:
+        return jnp.where(
+            is_large.reshape(-1, *(1,) * (b.ndim - 1)), b, _fit(a, b.shape)
+        )
+
+    kernels = jax.tree.map(choose, narrow, wide)
+    return {
+        "conv_w": kernels, "bn_w": rows("bn_w", "scale"), "bn_b": rows("bn_b", "bias")
+    }  # fmt: skip
+
+
+def _fit(value: Array, shape: tuple[int, ...]) -> Array:
+    """An array with zeros behind it."""
+    pads = [(0, n - m) for n, m in zip(shape, value.shape, strict=True)]
+    return jnp.pad(value, pads) if any(after for _, after in pads) else value
 
 
 def blank(measure: Callable[..., dict[str, Array]], *like: Any) -> Any:

@@ -25,6 +25,7 @@ from jaxproxy.spaces._nasbench201_cells import (
     at,
     blank,
     blank_rows,
+    edge_table,
     put,
     store,
 )
@@ -77,21 +78,9 @@ def make_sinks(probe: Probe, x: Array, params: EdgeParams, code: Array) -> Table
         kind: blank(lambda a, k=kind: probe.backward(k, Activation(a), a), x)
         for kind in _BACKWARD_KINDS
     }
-    table = blank_rows(len(params.scale), silence)
-
-    def measure(kind: str, weights: Array) -> dict[str, Array]:
-        return jax.vmap(lambda w: probe.gradient(kind, w, jnp.zeros_like(w)))(weights)
-
-    small, large = measure("conv_w", params.conv1), measure("conv_w", params.conv3)
-    is_large = jnp.tile(code == CONV3, params.num_cells)
-
-    def choose(a: Array, b: Array) -> Array:
-        return jnp.where(is_large.reshape(-1, *(1,) * (a.ndim - 1)), b, a)
-
-    table["conv_w"] = jax.tree.map(choose, small, large)
-    table["bn_w"] = measure("bn_w", params.scale)
-    table["bn_b"] = measure("bn_b", params.bias)
-    return table
+    return blank_rows(len(params.scale), silence) | edge_table(
+        lambda kind, w: probe.gradient(kind, w, jnp.zeros_like(w)), code, params
+    )
 
 
 def _stage_forward(

@@ -37,6 +37,7 @@ def nasbench201(*, num_classes: int = 10, resolution: int = 32) -> Space:
         num_macs=partial(
             cells.num_macs, num_classes=num_classes, resolution=resolution
         ),
+        num_tensors=cells.num_tensors,
         network=partial(network, num_classes=num_classes),
         cost=cells.cost,
         reachable=cells.reachable,

@@ -44,7 +44,7 @@ from jaxproxy.types import Array
 
 __all__ = ["run_stage"]
 
-_KINDS = ("relu", "conv", "bn", "skip", "pool")
+_KINDS = ("relu", "conv", "bn_input", "bn", "skip", "pool")
 
 
 class _Edge(NamedTuple):
@@ -219,6 +219,6 @@ class _Operations:
             self.shape,
             moments=normalised,
         )
-        measured = {"relu": relu, "conv": z, "bn": bn}
+        measured = {"relu": relu, "conv": z, "bn_input": z, "bn": bn}
         rows = {kind: self.probe.forward(kind, a) for kind, a in measured.items()}
         return self.silence | rows

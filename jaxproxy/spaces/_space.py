@@ -9,7 +9,6 @@ import numpy as np
 
 if TYPE_CHECKING:
     from jaxproxy.network import Network
-    from jaxproxy.types import Fidelity
 
 
 def _identity(code: np.ndarray) -> np.ndarray:
@@ -44,7 +43,11 @@ class Space:
       num_params: code -> int64[...], trainable parameters of the network that is
         trained (not of the one that is scored at some fidelity).
       num_macs: code -> int64[...], multiply-adds of one image through that network.
-      network: fidelity -> network that takes a code.
+      network: fidelity -> network that takes a code. It may also take, by keyword,
+        ``weights`` and ``norm`` (see :class:`~jaxproxy.setups.Setup`) and, if the
+        network for taps cannot be differentiated freely, ``plain`` for one that can.
+      num_tensors: code -> int64[...], named parameter tensors of that network;
+        ``None`` where nobody counted them.
       canonical: code -> representative of its isomorphism class.
       enumerate: all architectures, ``int32[num_archs, G]``, in the official order of
         the benchmark if there is one; ``None`` where they are too many.
@@ -62,7 +65,8 @@ class Space:
     from_str: Callable[[str], np.ndarray]
     num_params: Callable[[np.ndarray], np.ndarray]
     num_macs: Callable[[np.ndarray], np.ndarray]
-    network: "Callable[[Fidelity], Network]"
+    network: "Callable[..., Network]"
+    num_tensors: Callable[[np.ndarray], np.ndarray] | None = None
     canonical: Callable[[np.ndarray], np.ndarray] = _identity
     enumerate: Callable[[], np.ndarray] | None = None
     cost: Callable[[np.ndarray], np.ndarray] = _ones

@@ -1,0 +1,113 @@
+"""Meters of single activations: variance, correlation, sensitivity, or all of them."""
+
+import jax.numpy as jnp
+from jax import lax
+
+from jaxproxy.meters._activation import Activation
+from jaxproxy.meters._covariance import ACTIVATIONS
+from jaxproxy.meters._meter import Meter, as_kinds
+from jaxproxy.types import Array
+
+__all__ = [
+    "features",
+    "fisher_information",
+    "input_correlation",
+    "log_scale",
+    "logits",
+    "smallest_correlation",
+    "variance",
+]
+
+
+def variance(layers: str | tuple[str, ...] = ("bn_input",)) -> Meter:
+    """Mean over channels of the variance of each activation, divisor n - 1, float[L].
+
+    Args:
+      layers: name in :data:`ACTIVATIONS`, or tap kinds; by default what BatchNorm
+        normalises.
+    """
+    kinds, label = as_kinds(layers, ACTIVATIONS)
+    return Meter(f"variance({label})", kinds, "forward", _variance)
+
+
+def smallest_correlation(layers: str | tuple[str, ...] = "leaf") -> Meter:
+    """Smallest eigenvalue of the correlation matrix of the channels, float[L].
+
+    Correlations with a constant channel count 0.
+
+    Args:
+      layers: name in :data:`ACTIVATIONS`, or tap kinds.
+
+    References:
+      Jiang et al., "MeCo", NeurIPS 2023.
+    """
+    kinds, label = as_kinds(layers, ACTIVATIONS)
+    return Meter(
+        f"smallest_correlation({label})", kinds, "forward", _smallest_correlation
+    )
+
+
+def fisher_information(layers: str | tuple[str, ...] = "convlin") -> Meter:
+    r"""Sum over channels k of :math:`\frac12 \mathrm{mean}_n u_{nk}^2`, float[L].
+
+    u is the sum over pixels of activation times gradient.
+
+    References:
+      Theis et al., "Faster gaze prediction", 2018, arXiv:1801.05787; Turner et al.,
+      "BlockSwap", ICLR 2020, arXiv:1906.04113.
+    """
+    kinds, label = as_kinds(layers, ACTIVATIONS)
+    return Meter(f"fisher_information({label})", kinds, "backward", _fisher)
+
+
+def input_correlation() -> Meter:
+    """Correlations between the images' gradients of the loss, float[1, B, B].
+
+    For scores only; NaN where a gradient is constant.
+    """
+    return Meter("input_correlation", ("input",), "backward", _correlation, keep=False)
+
+
+def features() -> Meter:
+    """The features before pooling, float[1, B*H*W*C]; for scores only."""
+    return Meter(
+        "features", ("features",), "forward", lambda a: a.value.reshape(-1), keep=False
+    )
+
+
+def logits() -> Meter:
+    """The outputs of linear layers, float[L, B, K]; for scores only."""
+    return Meter("logits", ("linear",), "forward", lambda a: a.value, keep=False)
+
+
+def log_scale() -> Meter:
+    """Logarithms of what cells were divided by, with ``norm="none"``, float[L]."""
+    return Meter("log_scale", ("log_scale",), "forward", lambda a: a.value.sum())
+
+
+def _variance(activation: Activation) -> Array:
+    n = activation.samples
+    return jnp.diagonal(activation.moments[1]).mean() * (n / max(n - 1, 1))
+
+
+def _smallest_correlation(activation: Activation) -> Array:
+    covariance = activation.moments[1]
+    deviation = jnp.sqrt(jnp.maximum(jnp.diagonal(covariance), 0))
+    varies = deviation > 0
+    inverse = jnp.where(varies, 1 / jnp.where(varies, deviation, 1), 0)
+    return jnp.linalg.eigvalsh(covariance * inverse * inverse[:, None])[0]
+
+
+def _fisher(activation: Activation, cotangent: Array) -> Array:
+    product = activation.value * cotangent
+    images, channels = product.shape[0], product.shape[-1]
+    sums = product.reshape(images, -1, channels).sum(1)
+    return jnp.square(sums).mean(0).sum() / 2
+
+
+def _correlation(activation: Activation, cotangent: Array) -> Array:
+    rows = cotangent.reshape(cotangent.shape[0], -1)
+    rows = rows - rows.mean(1, keepdims=True)
+    products = lax.dot_general(rows, rows, (((1,), (1,)), ((), ())))
+    norms = jnp.sqrt(jnp.diagonal(products))
+    return products / (norms * norms[:, None])

@@ -1,0 +1,69 @@
+"""Meters of which units are active for which images."""
+
+import jax.numpy as jnp
+from jax import lax
+
+from jaxproxy.meters._activation import Activation
+from jaxproxy.meters._covariance import ACTIVATIONS
+from jaxproxy.meters._meter import Meter, as_kinds
+from jaxproxy.types import Array
+
+__all__ = ["activation_kernel", "activation_patterns"]
+
+_MAX_IMAGES = 16
+
+
+def activation_kernel(layers: str | tuple[str, ...] = "relu") -> Meter:
+    """Units on which two images agree to be active or not, float[L, B, B].
+
+    For scores only: a number for every pair of images.
+
+    Args:
+      layers: name in :data:`ACTIVATIONS`, or tap kinds, of rectified activations.
+
+    References:
+      Mellor et al., "Neural architecture search without training", ICML 2021,
+      equation 1, arXiv:2006.04647.
+    """
+    kinds, label = as_kinds(layers, ACTIVATIONS)
+    name = f"activation_kernel({label})"
+    return Meter(name, kinds, "forward", _agreements, keep=False)
+
+
+def activation_patterns(layers: str | tuple[str, ...] = "relu") -> Meter:
+    """Which patterns over the images occur among a layer's units, bool[L, 2**B].
+
+    For scores only. Bit n of a unit's pattern says whether image n activates it.
+
+    Args:
+      layers: name in :data:`ACTIVATIONS`, or tap kinds, of rectified activations.
+
+    Raises:
+      ValueError: while tracing, more than 16 images.
+
+    References:
+      Peng et al., "SWAP-NAS", ICLR 2024, arXiv:2403.04161.
+    """
+    kinds, label = as_kinds(layers, ACTIVATIONS)
+    return Meter(
+        f"activation_patterns({label})", kinds, "forward", _patterns, keep=False
+    )
+
+
+def _agreements(activation: Activation) -> Array:
+    active = (activation.value > 0).reshape(activation.shape[0], -1)
+    signs = jnp.where(active, 1.0, -1.0).astype(activation.value.dtype)
+    # Agreements less disagreements, of which there are D in all; exact below 2**24.
+    difference = lax.dot_general(signs, signs, (((1,), (1,)), ((), ())))
+    return (difference + active.shape[1]) / 2
+
+
+def _patterns(activation: Activation) -> Array:
+    images = activation.shape[0]
+    if images > _MAX_IMAGES:
+        raise ValueError(
+            f"activation patterns are of at most {_MAX_IMAGES} images, not {images}"
+        )
+    active = (activation.value > 0).reshape(images, -1)
+    bits = active.astype(jnp.int32) << jnp.arange(images, dtype=jnp.int32)[:, None]
+    return jnp.zeros(2**images, bool).at[bits.sum(0)].set(True)

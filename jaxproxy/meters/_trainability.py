@@ -1,0 +1,105 @@
+"""How faithfully each block of a network hands gradients back (AZ-NAS)."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxproxy.meters._meter import Meter
+from jaxproxy.types import Array
+
+if TYPE_CHECKING:
+    from jaxproxy.network import Block
+    from jaxproxy.passes import Model
+
+__all__ = ["block_trainability", "trainability"]
+
+Signs = Callable[[int, int, tuple[int, ...]], Array]
+"""(first, n, shape) -> float[n, *shape], random signs for outputs first, first+1..."""
+
+
+def trainability() -> Meter:
+    r"""Trainability of each block but the first, float[1, T].
+
+    With random signs as the gradient of a block's output and the gradient that it
+    hands back as rows of one matrix per pixel, s is the largest singular value of their
+    cross-correlation; the reading is :math:`2 - s - 1 / (s + 10^{-6})`, at most 0, and
+    minus infinity where the gradient comes back unchanged.
+
+    References:
+      Lee and Ham, "AZ-NAS", CVPR 2024, section 3.2, arXiv:2403.19232.
+    """
+
+    def measure(model: "Model") -> Array:
+        if model.network.blocks is None:
+            raise ValueError("trainability needs a network with blocks; it has none")
+
+        def signs(first: int, n: int, shape: tuple[int, ...]) -> Array:
+            key = jax.random.fold_in(model.key, first)
+            return jax.random.rademacher(key, (n, *shape), model.batch.x.dtype)
+
+        blocks = model.network.blocks(model.params, model.code)
+        return block_trainability(blocks, model.batch.x, signs)
+
+    return Meter("trainability", (), "network", measure)
+
+
+def block_trainability(blocks: "Sequence[Block]", x: Array, signs: Signs) -> Array:
+    """Readings float[T] of all layers of all blocks but the first, which has one."""
+    readings: list[Array] = []
+    for number, block in enumerate(blocks):
+        sizes = {len(leaf) for leaf in jax.tree.leaves(block.params)}
+        (layers,) = sizes
+
+        # The input of every layer, in order; then its gradients, layer by layer.
+        def step(
+            x: Array, params: object, block: "Block" = block
+        ) -> tuple[Array, Array]:
+            return block.apply(params, x), x
+
+        if layers == 1:
+            one = jax.tree.map(lambda leaf: leaf[0], block.params)
+            output, inputs = block.apply(one, x), x[None]
+        else:
+            output, inputs = lax.scan(step, x, block.params)
+        if number:
+            done = sum(len(part) for part in readings)
+            gradients = signs(done + 1, layers, output.shape)
+            readings.append(
+                lax.map(
+                    lambda args, block=block: _reading(block, *args),
+                    (block.params, inputs, gradients),
+                )
+            )
+        x = output
+    return jnp.concatenate(readings)
+
+
+def _reading(block: "Block", params: object, x: Array, g_out: Array) -> Array:
+    _, pull = jax.vjp(lambda x: block.apply(params, x), x)
+    (g_in,) = pull(g_out)
+    unchanged = (g_in == g_out).all() if g_in.shape == g_out.shape else False
+    rows = _unshuffled(g_in, g_out.shape[1]).reshape(-1, *_columns(g_in, g_out))
+    pixels = g_out.reshape(-1, g_out.shape[-1])
+    product = rows.T @ pixels / len(pixels)
+    s = jnp.sqrt(jnp.maximum(jnp.linalg.eigvalsh(_smaller_gram(product))[-1], 0))
+    return jnp.where(unchanged, -jnp.inf, 2 - s - 1 / (s + 1e-6))
+
+
+def _columns(g_in: Array, g_out: Array) -> tuple[int]:
+    ratio = g_in.shape[1] // g_out.shape[1]
+    return (g_in.shape[-1] * ratio**2,)
+
+
+def _unshuffled(g: Array, side: int) -> Array:
+    """float[B, r side, r side, C] -> float[B, side, side, r*r*C]."""
+    images, height, _, channels = g.shape
+    r = height // side
+    tiles = g.reshape(images, side, r, side, r, channels)
+    return tiles.transpose(0, 1, 3, 2, 4, 5).reshape(images, side, side, -1)
+
+
+def _smaller_gram(a: Array) -> Array:
+    return a @ a.T if a.shape[0] <= a.shape[1] else a.T @ a

@@ -1,0 +1,155 @@
+"""Meters of the network as a whole, which they differentiate themselves."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxproxy.meters._meter import Meter
+from jaxproxy.setups import cross_entropy
+from jaxproxy.types import Array
+
+if TYPE_CHECKING:
+    from jaxproxy.passes import Model
+
+__all__ = [
+    "accuracies_of_constants",
+    "accuracies_of_draws",
+    "classes",
+    "gradient_flow",
+    "tangent_kernel",
+]
+
+_NO_WEIGHTS = ("scale", "bias")
+"""Last names of parameters that are not those of a convolution or matrix."""
+
+
+def gradient_flow() -> Meter:
+    """Change of the squared gradient norm by removing all weights, float[1].
+
+    That is half its derivative along the weights, w^T H g with Hessian H and gradient
+    g of the loss, over convolutions and matrices.
+
+    References:
+      Wang et al., "Picking winning tickets before training by preserving gradient
+      flow", ICLR 2020, equation 8, arXiv:2002.07376.
+    """
+    return Meter("gradient_flow", (), "network", _gradient_flow)
+
+
+def tangent_kernel() -> Meter:
+    """Eigenvalues of the tangent kernel, ascending, float[1, B].
+
+    Of the Gram matrix of the images' gradients of the sum of their logits, for all
+    parameters but biases; BatchNorm, in training mode, lets images depend on others.
+
+    References:
+      Chen et al., "TE-NAS", ICLR 2021, section 3.1, arXiv:2102.11535.
+    """
+    return Meter("tangent_kernel", (), "network", _tangent_kernel)
+
+
+def classes() -> Meter:
+    """Labels of the first batch, one-hot, float[1, B, K]; for scores only."""
+
+    def measure(model: "Model") -> Array:
+        x, y = model.batch
+        logits = jax.eval_shape(model.logits, model.params, x)
+        return jax.nn.one_hot(y, logits.shape[1], dtype=logits.dtype)
+
+    return Meter("classes", (), "network", measure, keep=False)
+
+
+def accuracies_of_draws(num: int = 100) -> Meter:
+    """Accuracies on the first batch of networks with other weights, float[1, num].
+
+    Args:
+      num: how many draws.
+    """
+
+    def measure(model: "Model") -> Array:
+        keys = jax.random.split(model.key, num)
+        return lax.map(lambda key: _accuracy(model, model.network.init(key)), keys)
+
+    return Meter(f"accuracies_of_draws({num})", (), "network", measure)
+
+
+def accuracies_of_constants(values: tuple[float, ...]) -> Meter:
+    """Accuracies on the first batch, all parameters but biases equal, float[1, V].
+
+    Args:
+      values: V values that the parameters take.
+    """
+
+    def measure(model: "Model") -> Array:
+        def accuracy(value: Array) -> Array:
+            params = _map_named(
+                lambda name, leaf: (
+                    leaf if name == "bias" else jnp.full_like(leaf, value)
+                ),
+                model.params,
+            )
+            return _accuracy(model, params)
+
+        return lax.map(accuracy, jnp.array(values, model.batch.x.dtype))
+
+    label = ":".join(f"{value:g}" for value in values)
+    return Meter(f"accuracies_of_constants({label})", (), "network", measure)
+
+
+def _gradient_flow(model: "Model") -> Array:
+    x, y = model.batch
+
+    def loss(params: Any) -> Array:
+        return cross_entropy(model.logits(params, x), y)
+
+    def weights_only(name: str, leaf: Array) -> Array:
+        return jnp.zeros_like(leaf) if name in _NO_WEIGHTS else leaf
+
+    direction = _map_named(weights_only, jax.grad(loss)(model.params))
+
+    def along(params: Any) -> Array:
+        return _inner(direction, jax.grad(loss)(params))
+
+    # Reverse mode twice: custom gradients, such as a convolution's, have no forward.
+    product = jax.grad(along)(model.params)
+    weights = _map_named(weights_only, model.params)
+    return _inner(weights, product)
+
+
+def _inner(a: Any, b: Any) -> Array:
+    products = jax.tree.map(lambda a, b: (a * b).sum(), a, b)
+    return jax.tree.reduce(jnp.add, products)
+
+
+def _tangent_kernel(model: "Model") -> Array:
+    x, _ = model.batch
+
+    def of_image(n: Array) -> Array:
+        gradient = jax.grad(lambda params: model.logits(params, x)[n].sum())
+        named = _map_named(
+            lambda name, leaf: leaf[:0] if name == "bias" else leaf,
+            gradient(model.params),
+        )
+        return jnp.concatenate([leaf.reshape(-1) for leaf in jax.tree.leaves(named)])
+
+    rows = lax.map(of_image, jnp.arange(len(x)))
+    return jnp.linalg.eigvalsh(lax.dot_general(rows, rows, (((1,), (1,)), ((), ()))))
+
+
+def _accuracy(model: "Model", params: Any) -> Array:
+    x, y = model.batch
+    hits = model.logits(params, x).argmax(1) == y
+    return hits.mean(dtype=x.dtype)
+
+
+def _map_named(function: Callable[[str, Array], Array], params: Any) -> Any:
+    """Applies (last name, leaf) -> leaf to a tree of parameters."""
+
+    def apply(path: tuple[Any, ...], leaf: Array) -> Array:
+        names = [str(getattr(key, "key", getattr(key, "idx", ""))) for key in path]
+        return function(names[-1], leaf)
+
+    return jax.tree_util.tree_map_with_path(apply, params)

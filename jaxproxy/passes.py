@@ -1,0 +1,179 @@
+"""Passes: all that is run on one setup, for any number of proxies."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxproxy.meters import Meter, Probe
+from jaxproxy.network import Network
+from jaxproxy.readings import Layout, Readings, collect_reusing, make_scratch
+from jaxproxy.setups import LOSSES, Setup
+from jaxproxy.taps import Slot, Tap
+from jaxproxy.types import Array, Batch
+
+__all__ = ["Model", "Pass", "Prepared", "Runner", "join", "make_passes"]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """The meters that share a setup, and thus its forward and backward passes."""
+
+    setup: Setup
+    meters: tuple[Meter, ...]
+
+    @property
+    def taps(self) -> tuple[Meter, ...]:
+        """The meters that read taps."""
+        return tuple(m for m in self.meters if m.phase != "network")
+
+    @property
+    def whole(self) -> tuple[Meter, ...]:
+        """The meters that read the network as a whole."""
+        return tuple(m for m in self.meters if m.phase == "network")
+
+    @property
+    def backward(self) -> bool:
+        """Whether the taps need a backward pass."""
+        return Probe(self.taps).needs_gradients()
+
+
+def make_passes(meters: Iterable[Meter]) -> tuple[Pass, ...]:
+    """One pass for every setup, in order of appearance; no meter twice.
+
+    Raises:
+      ValueError: two different meters of one name.
+    """
+    groups: dict[Setup, list[Meter]] = {}
+    for meter in dict.fromkeys(meters):
+        groups.setdefault(meter.setup, []).append(meter)
+    names = [meter.name for group in groups.values() for meter in group]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two different meters have one name, among {sorted(names)}")
+    return tuple(Pass(setup, tuple(group)) for setup, group in groups.items())
+
+
+class Prepared(NamedTuple):
+    """What the passes of a setup run on; the same for all architectures."""
+
+    params: Any
+    batches: Batch
+    """[M, B, ...]"""
+    key: Array
+    """For what meters of the whole network draw."""
+
+
+class Model(NamedTuple):
+    """A network bound to an architecture: what ``network`` meters read.
+
+    Its functions can be differentiated with respect to parameters and inputs, in both
+    modes and repeatedly.
+    """
+
+    network: Network
+    params: Any
+    batches: Batch
+    """[M, B, ...]"""
+    code: Array | None
+    key: Array
+
+    @property
+    def batch(self) -> Batch:
+        """The first batch."""
+        return jax.tree.map(lambda leaf: leaf[0], self.batches)
+
+    def logits(self, params: Any, x: Array) -> Array:
+        """float[B, K] of images float[B, R, R, 3]."""
+        return self.network.apply(params, x, self.code, Tap(Probe(())))
+
+
+class Runner(NamedTuple):
+    """A pass with the networks that it runs."""
+
+    run: Pass
+    network: Network
+    """For the taps."""
+    plain: Network
+    """For the meters of the whole network."""
+
+    def scratch(self, prepared: Prepared, code: Array) -> Any:
+        """Cleared buffers, to be handed from architecture to architecture."""
+        if not self.run.taps:
+            return None
+        first = jax.tree.map(lambda leaf: leaf[0], prepared.batches)
+        return make_scratch(self.network, prepared.params, first, code, self.run.taps)
+
+    def __call__(
+        self, prepared: Prepared, code: Array | None, scratch: Any
+    ) -> tuple[Readings, Any]:
+        """Readings of one architecture, and the scratch for the next."""
+        parts = []
+        if self.run.taps:
+            readings, scratch = self._tapped(prepared, code, scratch)
+            parts.append(readings)
+        if self.run.whole:
+            model = Model(
+                self.plain, prepared.params, prepared.batches, code, prepared.key
+            )
+            parts.append(_measure_whole(self.run.whole, model))
+        return join(parts), scratch
+
+    def _tapped(
+        self, prepared: Prepared, code: Array | None, scratch: Any
+    ) -> tuple[Readings, Any]:
+        setup, meters = self.run.setup, self.run.taps
+
+        def one(scratch: Any, batch: Batch) -> tuple[Readings, Any]:
+            return collect_reusing(
+                self.network, prepared.params, batch, code, meters, scratch,
+                loss=LOSSES[setup.loss],
+            )  # fmt: skip
+
+        first = jax.tree.map(lambda leaf: leaf[0], prepared.batches)
+        if len(prepared.batches.x) == 1:
+            return one(scratch, first)
+        return _over_batches(one, meters, prepared.batches, scratch)
+
+
+def _over_batches(
+    one: Callable[[Any, Batch], tuple[Readings, Any]],
+    meters: Sequence[Meter],
+    batches: Batch,
+    scratch: Any,
+) -> tuple[Readings, Any]:
+    """Readings of all batches, stacked in front or added up."""
+    added = [meter.name for meter in meters if meter.add]
+    first = jax.tree.map(lambda leaf: leaf[0], batches)
+    shapes = jax.eval_shape(lambda: one(scratch, first)[0])
+    totals = {n: jnp.zeros(shapes.values[n].shape, shapes.values[n].dtype)
+              for n in added}  # fmt: skip
+
+    def step(carry: tuple[Any, Any], batch: Batch) -> tuple[tuple[Any, Any], Any]:
+        scratch, totals = carry
+        readings, scratch = one(scratch, batch)
+        values = dict(readings.values)
+        totals = {name: total + values.pop(name) for name, total in totals.items()}
+        return (scratch, totals), (values, readings.mask)
+
+    (scratch, totals), (values, masks) = lax.scan(step, (scratch, totals), batches)
+    mask = {name: mask[0] for name, mask in masks.items()}
+    return Readings({**values, **totals}, mask, shapes.layout), scratch
+
+
+def _measure_whole(meters: Sequence[Meter], model: Model) -> Readings:
+    """Readings of meters of the whole network, one slot each."""
+    values = {meter.name: meter.measure(model)[None] for meter in meters}
+    mask = {name: jnp.ones(1, bool) for name in values}
+    slot = Slot("network", "network", 0, 1)
+    return Readings(values, mask, Layout(tuple((name, (slot,)) for name in values)))
+
+
+def join(parts: Sequence[Readings]) -> Readings:
+    """Readings of several passes as one."""
+    values = {k: v for part in parts for k, v in part.values.items()}
+    mask = {k: v for part in parts for k, v in part.mask.items()}
+    items = tuple(item for part in parts for item in part.layout.items)
+    return Readings(values, mask, Layout(items))

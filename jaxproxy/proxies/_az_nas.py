@@ -1,0 +1,54 @@
+"""The components of AZ-NAS; its fourth is ``macs``, and it adds up log ranks."""
+
+import jax.numpy as jnp
+
+from jaxproxy.meters import spectrum, trainability
+from jaxproxy.proxies._proxy import Proxy
+from jaxproxy.types import Array
+
+__all__ = ["az_expressivity", "az_progressivity", "az_trainability"]
+
+_PAPER = "Lee and Ham, AZ-NAS, CVPR 2024, arXiv:2403.19232"
+_FEATURES = ("stem", "cell", "reduction")
+
+
+def az_expressivity() -> Proxy:
+    """Sum of the entropies of the features' normalised spectra, stem and every cell."""
+    meter = spectrum(_FEATURES)
+    return Proxy(
+        "az_expressivity",
+        meters=(meter,),
+        score=lambda readings: _entropies(readings[meter]).sum(),
+        reference=_PAPER,
+    )
+
+
+def az_progressivity() -> Proxy:
+    """Smallest gain of that entropy from one feature to the next."""
+    meter = spectrum(_FEATURES)
+    return Proxy(
+        "az_progressivity",
+        meters=(meter,),
+        score=lambda readings: jnp.diff(_entropies(readings[meter])).min(),
+        reference=_PAPER,
+    )
+
+
+def az_trainability() -> Proxy:
+    """Mean over cells of how faithfully they hand random gradients back.
+
+    Minus infinity, and invalid, if a cell is the identity.
+    """
+    meter = trainability()
+    return Proxy(
+        "az_trainability",
+        meters=(meter,),
+        score=lambda readings: readings[meter][0].mean(),
+        reference=_PAPER,
+    )
+
+
+def _entropies(eigenvalues: Array) -> Array:
+    """float[L], NaN for a constant activation."""
+    p = eigenvalues / eigenvalues.sum(1, keepdims=True)
+    return -(p * jnp.log(p + 1e-8)).sum(1)

@@ -1,0 +1,26 @@
+"""MeCo: correlations between the channels of every layer."""
+
+from jaxproxy.meters import smallest_correlation
+from jaxproxy.proxies._proxy import Proxy
+from jaxproxy.setups import Setup
+
+__all__ = ["meco"]
+
+
+def meco(*, layers: str = "leaf", inputs: str = "gaussian") -> Proxy:
+    """Sum over layers of the smallest eigenvalue of the channels' correlations.
+
+    On a single image. The published code reads every module, so that outputs of
+    containers count again; here every activation counts once.
+
+    Args:
+      layers: which activations count, a name in ``meters.ACTIVATIONS``.
+      inputs: ``"gaussian"`` noise, or the first of the user's ``"images"``.
+    """
+    meter = smallest_correlation(layers).under(Setup(inputs=inputs, batch_size=1))
+    return Proxy(
+        "meco",
+        meters=(meter,),
+        score=lambda readings: readings[meter].sum(),
+        reference="Jiang et al., MeCo, NeurIPS 2023",
+    )

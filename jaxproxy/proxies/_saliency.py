@@ -1,0 +1,164 @@
+"""Gradients and saliencies of weights at initialisation."""
+
+import jax.numpy as jnp
+
+from jaxproxy.meters import (
+    fisher_information,
+    gradient_flow,
+    gradient_norm,
+    log_scale,
+    saliency,
+    weight_norm,
+    weight_size,
+)
+from jaxproxy.proxies._proxy import Proxy
+from jaxproxy.readings import Readings
+from jaxproxy.setups import Setup
+from jaxproxy.types import Array
+
+__all__ = ["fisher", "grad_norm", "grasp", "l2_norm", "plain", "snip", "synflow"]
+
+_ABDELFATTAH = "Abdelfattah et al., Zero-cost proxies, ICLR 2021, arXiv:2101.08134"
+
+
+def grad_norm(
+    *,
+    norm: str = "layers",
+    inputs: str = "gaussian",
+    weights: str = "kaiming",
+) -> Proxy:
+    """Norm of the gradient of the loss.
+
+    Args:
+      norm: ``"layers"`` adds the norms of all convolutions and matrices; ``"global"``
+        is the norm of the gradient of all parameters, BatchNorm and biases included, as
+        in ZenNAS and AZ-NAS.
+      inputs: ``"gaussian"`` noise with random labels, or the user's ``"images"`` with
+        theirs, as in the paper.
+      weights: name in ``setups.WEIGHTS``; PyTorch's default is ``"uniform"``.
+    """
+    if norm not in ("layers", "global"):
+        raise ValueError(f"unknown norm {norm!r}; choose from ['global', 'layers']")
+    setup = Setup(inputs=inputs, weights=weights)
+    meter = gradient_norm("weights" if norm == "layers" else "all").under(setup)
+
+    def score(readings: Readings) -> Array:
+        norms = readings[meter]
+        return norms.sum() if norm == "layers" else jnp.sqrt(jnp.square(norms).sum())
+
+    return Proxy("grad_norm", meters=(meter,), score=score, reference=_ABDELFATTAH)
+
+
+def snip(*, inputs: str = "gaussian", weights: str = "kaiming") -> Proxy:
+    r"""Sum of :math:`|w\,\partial L/\partial w|` over convolutions and matrices.
+
+    Args:
+      inputs: see :func:`grad_norm`.
+      weights: see :func:`grad_norm`.
+    """
+    meter = saliency().under(Setup(inputs=inputs, weights=weights))
+    return Proxy(
+        "snip",
+        meters=(meter,),
+        score=lambda readings: readings[meter][:, 0].sum(),
+        reference="Lee et al., SNIP, ICLR 2019, arXiv:1810.02340",
+    )
+
+
+def plain(*, inputs: str = "gaussian", weights: str = "kaiming") -> Proxy:
+    r"""Sum of :math:`w\,\partial L/\partial w`, signed.
+
+    Args:
+      inputs: see :func:`grad_norm`.
+      weights: see :func:`grad_norm`.
+    """
+    meter = saliency().under(Setup(inputs=inputs, weights=weights))
+    return Proxy(
+        "plain",
+        meters=(meter,),
+        score=lambda readings: readings[meter][:, 1].sum(),
+        reference=_ABDELFATTAH,
+    )
+
+
+def l2_norm(*, weights: str = "kaiming") -> Proxy:
+    """Sum of the norms of the initial weights of convolutions and matrices.
+
+    Args:
+      weights: see :func:`grad_norm`.
+    """
+    meter = weight_norm().under(Setup(weights=weights))
+    return Proxy(
+        "l2_norm",
+        meters=(meter,),
+        score=lambda readings: readings[meter].sum(),
+        reference=_ABDELFATTAH,
+    )
+
+
+def fisher(*, inputs: str = "gaussian", weights: str = "kaiming") -> Proxy:
+    r"""Fisher information of channels, weighted by their weights.
+
+    :math:`\sum_l \frac{\#W_l}{C_l} \sum_k \frac12 \mathrm{mean}_n u_{nk}^2`, u the sum
+    over pixels of activation times gradient, for outputs of convolutions and matrices.
+
+    Args:
+      inputs: see :func:`grad_norm`.
+      weights: see :func:`grad_norm`.
+    """
+    setup = Setup(inputs=inputs, weights=weights)
+    information, sizes = fisher_information().under(setup), weight_size().under(setup)
+
+    def score(readings: Readings) -> Array:
+        # A convolution's output follows its weights, so both are in one order.
+        per_channel = readings[sizes] / readings.channels(information)
+        return (per_channel * readings[information]).sum()
+
+    return Proxy(
+        "fisher",
+        meters=(information, sizes),
+        score=score,
+        reference="Turner et al., BlockSwap, ICLR 2020, arXiv:1906.04113",
+    )
+
+
+def grasp(*, inputs: str = "gaussian", weights: str = "kaiming") -> Proxy:
+    r"""Gradient flow that pruning would leave, :math:`-w^\top H g`.
+
+    Args:
+      inputs: see :func:`grad_norm`.
+      weights: see :func:`grad_norm`.
+    """
+    meter = gradient_flow().under(Setup(inputs=inputs, weights=weights))
+    return Proxy(
+        "grasp",
+        meters=(meter,),
+        score=lambda readings: -readings[meter][0],
+        reference="Wang et al., GraSP, ICLR 2020, arXiv:2002.07376",
+    )
+
+
+def synflow(*, norm: str = "none") -> Proxy:
+    r"""Logarithm of :math:`\sum |w\,\partial R/\partial w|`, R the sum of the logits.
+
+    All weights are replaced by their magnitudes and the input is one image of ones.
+
+    Args:
+      norm: ``"none"`` removes BatchNorm, as in the paper. ``"batch"`` keeps it; the
+        ZenNAS family calls minus that (a mean over outputs in place of the sum)
+        SynFlow.
+    """
+    setup = Setup(weights="abs", inputs="ones", norm=norm, loss="sum")
+    meter, scales = saliency().under(setup), log_scale().under(setup)
+
+    def score(readings: Readings) -> Array:
+        total = jnp.log(readings[meter][:, 0].sum())
+        # Every weight's gradient carries all the factors taken out of the cells.
+        return total + readings[scales].sum() if norm == "none" else total
+
+    return Proxy(
+        "synflow",
+        meters=(meter, scales) if norm == "none" else (meter,),
+        score=score,
+        reference="Tanaka et al., SynFlow, NeurIPS 2020, arXiv:2006.05467",
+    )
