@@ -23,21 +23,20 @@ from torch import Tensor
 from torch_tools import Batch
 
 FILE = Path(__file__).parents[1] / "tests" / "golden" / "proxies.json"
-WIDTH, CELLS, BATCH, RESOLUTION, CLASSES = 4, 1, 8, 16, 10
+WIDTH, BATCH, RESOLUTION, CLASSES = 4, 8, 16, 10
 CV_DRAWS = 8
 NUM_BATCHES = 4
 LINE = 32
 DOCUMENT = {
     "C": WIDTH,
-    "N": CELLS,
     "B": BATCH,
     "R": RESOLUTION,
     "num_classes": CLASSES,
-    "rounding": "everything drawn is cast to float32, then to float64",
+    "rounding": "weights and inputs are cast to float32, then to float64",
     "weights": "architecture i: rng = default_rng(1000 + i); for every tensor of "
     "param_order in order: convolution OIHW and linear (out, in) weights "
     "standard_normal(shape) * sqrt(2 / prod(shape[1:])), BatchNorm 1 / 0, bias 0 "
-    "(no draw)",
+    "(no draw); if perturbed, + 0.1 * standard_normal(shape) on BatchNorm and bias",
     "normal_weights": "the same draws without the factor: N(0, 1)",
     "cv_weights": f"as weights, from default_rng(10000 + 100 * i + k), k < {CV_DRAWS}",
     "inputs": "rng = default_rng(777); for b of 1 to 4: x_b = standard_normal((8, 3, "
@@ -70,6 +69,12 @@ CASES = {
 }
 """Operations of the edges 0-1, 0-2, 1-2, 0-3, 1-3, 2-3."""
 
+MORE: dict[str, tuple[str, dict[str, Any]]] = {
+    "perturbed": ("mixed", {"perturbed": True}),
+    "deep": ("all conv", {"cells": 3}),  # more than VKDNW's 128 tensors
+}
+"""Cases with other settings of :class:`Case`."""
+
 
 def official(ops: tuple[str, ...]) -> str:
     """NAS-Bench-201's string of six operations."""
@@ -83,16 +88,21 @@ def tensor(values: np.ndarray) -> Tensor:
 
 
 @torch.no_grad()
-def load_weights(net: TinyNetwork, seed: int, *, scaled: bool = True) -> None:
+def load_weights(
+    net: TinyNetwork, seed: int, *, scaled: bool = True, perturbed: bool = False
+) -> None:
     """Draws all weights as ``meta`` of the file says."""
     rng = np.random.default_rng(seed)
     for name, parameter in net.named_parameters():
         shape = tuple(parameter.shape)
         if len(shape) > 1:
             scale = math.sqrt(2 / math.prod(shape[1:])) if scaled else 1.0
-            parameter.copy_(tensor(rng.standard_normal(shape) * scale))
+            values = rng.standard_normal(shape) * scale
         else:
-            parameter.fill_(float(name.endswith("weight")))
+            values = np.full(shape, float(name.endswith("weight")))
+            if perturbed:
+                values = values + 0.1 * rng.standard_normal(shape)
+        parameter.copy_(tensor(values))
 
 
 def draw_inputs() -> tuple[list[Batch], Tensor]:
@@ -115,9 +125,12 @@ def draw_signs(index: int, feature: Tensor) -> Tensor:
 class Case:
     """One architecture, whose network is built anew for every value."""
 
-    def __init__(self, index: int, arch: str) -> None:
+    def __init__(
+        self, index: int, arch: str, *, cells: int = 1, perturbed: bool = False
+    ) -> None:
         """Inputs are the same for all."""
         self.index, self.arch = index, arch
+        self.cells, self.perturbed = cells, perturbed
         self.batches, self.eps = draw_inputs()
         self.batch = self.batches[0]
         self.x, self.y = self.batch
@@ -128,9 +141,13 @@ class Case:
 
     def net(self, *, scaled: bool = True) -> TinyNetwork:
         """He-normal weights, or N(0, 1)."""
-        net = TinyNetwork(self.arch, WIDTH, CELLS, CLASSES).double()
-        load_weights(net, 1000 + self.index, scaled=scaled)
+        net = TinyNetwork(self.arch, WIDTH, self.cells, CLASSES).double()
+        self.load(net, 1000 + self.index, scaled=scaled)
         return net
+
+    def load(self, net: TinyNetwork, seed: int, *, scaled: bool = True) -> None:
+        """Draws weights for the network in its place."""
+        load_weights(net, seed, scaled=scaled, perturbed=self.perturbed)
 
 
 def saliency_values(case: Case) -> Iterator[tuple[str, Any]]:
@@ -187,7 +204,7 @@ def spectral_values(case: Case) -> Iterator[tuple[str, Any]]:
         yield f"vkdnw_{fisher}_deciles", np.quantile(values.numpy(), levels).tolist()
     yield "num_tensors", spectra.num_tensors(net)
     seeds = [10000 + 100 * case.index + k for k in range(CV_DRAWS)]
-    draws = [partial(load_weights, net, seed) for seed in seeds]
+    draws = [partial(case.load, net, seed) for seed in seeds]
     yield "cv", spectra.cv(net, case.batch, draws)
     yield "cv_accuracies", [spectra.accuracy(net, case.batch) for d in draws if not d()]
     yield "weight_agnostic", spectra.weight_agnostic(net, case.all_batches)
@@ -202,17 +219,18 @@ def encode(value: Any) -> Any:
     return value + 0 if math.isfinite(value) else str(float(value))  # no -0.0
 
 
-def entry(index: int, name: str, arch: str) -> dict[str, Any]:
+def entry(name: str, case: Case) -> dict[str, Any]:
     """All that the file says of one architecture."""
-    case = Case(index, arch)
     net = case.net()
     logits = net(case.x).detach()
     values = dict(saliency_values(case))
     values |= dict(kernel_values(case)) | dict(spectral_values(case))
     return {
-        "index": index,
+        "index": case.index,
         "name": name,
-        "arch": arch,
+        "arch": case.arch,
+        "N": case.cells,
+        "perturbed": case.perturbed,
         "param_order": [(n, list(p.shape)) for n, p in net.named_parameters()],
         "n_params": sum(p.numel() for p in net.parameters()),
         "loss": float(F.cross_entropy(logits, case.y)),
@@ -226,8 +244,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--file", type=Path, default=FILE)
     file = parser.parse_args().file
-    cases = enumerate(CASES.items())
-    archs = [entry(i, name, official(ops)) for i, (name, ops) in cases]
+    settings = {name: (name, {}) for name in CASES} | MORE
+    archs = []
+    for i, (name, (cell, options)) in enumerate(settings.items()):
+        archs.append(entry(name, Case(i, official(CASES[cell]), **options)))
     meta = DOCUMENT | {"torch": torch.__version__}
     lines = ",\n".join(json.dumps(arch, allow_nan=False) for arch in archs)
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -76,7 +76,7 @@ def _flows(net: nn.Module, x: Tensor) -> list[Tensor]:
 
 
 def synflow(net: nn.Module, x: Tensor) -> float:
-    """``sum |W dR/dW|`` without BatchNorm; the raw value, inf where it overflows.
+    """``sum |W dR/dW|`` without BatchNorm; the raw value, NaN where it overflows.
 
     Leaves the net with absolute weights. Tanaka et al., arXiv:2006.05467.
     """

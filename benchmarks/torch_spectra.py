@@ -8,7 +8,14 @@ import torch
 import torch.nn.functional as F
 from peer_torch import TinyNetwork
 from torch import Tensor, nn
-from torch_tools import Batch, batch_norm, before_pooling, gradients, weights
+from torch_tools import (
+    Batch,
+    batch_norm,
+    before_pooling,
+    gradients,
+    hooked,
+    weights,
+)
 
 CONSTANTS = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)  # of weight_agnostic
 ALPHA = 0.05  # weight of the uniform distribution in VKDNW
@@ -109,17 +116,47 @@ def az_nas(
     return AzNas(expressivity, progressivity, trainability, values.tolist(), sigmas)
 
 
-def _scalar_jacobian(net: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits [N, K] and their Jacobian [N, K, P] by the first element of P tensors."""
-    params = list(net.parameters())[:VKDNW_TENSORS]
-    logits, rows = [], []
-    for image in x.split(1):
-        z = net(image)[0]
-        unit = torch.eye(len(z), dtype=z.dtype)
-        grads = gradients(z, params, grad_outputs=unit, is_grads_batched=True)
-        rows.append(torch.stack([grad.flatten(1)[:, 0] for grad in grads], 1))
-        logits.append(z.detach())
-    return torch.stack(logits), torch.stack(rows)
+def _first_derivatives(module: nn.Module, x: Tensor) -> list[Tensor]:
+    """Derivatives of output channel 0 by the first element of each parameter."""
+    if isinstance(module, nn.Conv2d):
+        unit = torch.zeros_like(module.weight[:1, :1])
+        unit[..., 0, 0] = 1
+        return [F.conv2d(x[:, :1], unit, None, module.stride, module.padding)]
+    x = x[:, :1]
+    if isinstance(module, nn.BatchNorm2d):
+        x = (x - module.running_mean[0]) * (module.running_var[0] + module.eps).rsqrt()
+    return [x, torch.ones_like(x)]
+
+
+def scalar_jacobian(net: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits [N, K] and their Jacobian [N, K, P] by the first element of P tensors.
+
+    Images must not depend on each other. One backward pass per class to the outputs of
+    layers, where a gradient meets :func:`_first_derivatives`, then serves all images;
+    per-image gradients of whole tensors would take one pass per image and class.
+    """
+    outputs: dict[nn.Module, Tensor] = {}
+    derivatives: dict[nn.Module, list[Tensor]] = {}
+
+    def keep(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+        outputs[module] = output
+        derivatives[module] = _first_derivatives(module, inputs[0].detach())
+        return output.clone()  # or a ReLU in place would overwrite the output
+
+    types = (nn.Conv2d, nn.BatchNorm2d, nn.Linear)
+    with hooked([m for m in net.modules() if isinstance(m, types)], keep):
+        logits = net(x)
+    order = [m for m in net.modules() if m in outputs]
+    rows = []
+    for value in logits.sum(0):
+        grads = gradients(value, [outputs[m] for m in order], retain_graph=True)
+        columns = [
+            (grad[:, :1] * derivative).flatten(1).sum(1)
+            for module, grad in zip(order, grads, strict=True)
+            for derivative in derivatives[module]
+        ]
+        rows.append(torch.stack(columns[:VKDNW_TENSORS], 1))
+    return logits.detach(), torch.stack(rows, 1)
 
 
 def cholesky_factor(p: Tensor) -> Tensor:
@@ -138,7 +175,7 @@ def vkdnw_eigenvalues(net: nn.Module, x: Tensor, *, fisher: str) -> Tensor:
     if fisher not in ("reference", "exact"):
         raise ValueError(f"unknown fisher {fisher!r}; choose from reference, exact")
     with batch_norm(net, "fixed"):
-        logits, jacobian = _scalar_jacobian(net, x)
+        logits, jacobian = scalar_jacobian(net, x)
     p = logits.softmax(1) * (1 - ALPHA) + ALPHA / logits.shape[1]
     factor = cholesky_factor(p)
     if fisher == "exact":

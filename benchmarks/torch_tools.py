@@ -30,7 +30,7 @@ def weights(net: nn.Module) -> list[Tensor]:
 
 
 def gradients(value: Tensor, tensors: Sequence[Tensor], **options) -> list[Tensor]:
-    """d value / d tensors; zeros where a tensor does not reach the value."""
+    """Derivatives of a value; zeros where a tensor does not reach it."""
     options |= {"allow_unused": True, "materialize_grads": True}
     return list(torch.autograd.grad(value, tensors, **options))
 
