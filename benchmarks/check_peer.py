@@ -2,7 +2,7 @@
 
 Usage: ``python benchmarks/check_peer.py FOLDER``, where the folder holds
 ``oracle.json`` and ``oracle.npz``: architectures with their inputs, weights and the
-expected gamma, o, InTrain and epsinas in float32 and float64.
+expected gamma, o, InTrain, epsinas and other proxies in float32 and float64.
 """
 
 import argparse
@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from peer_torch import TinyNetwork, epsinas, intrain, intrain_parts
+from torch_kernels import naswot
+from torch_saliency import grad_norm, snip, synflow, zico
 
 # Relative. Gradients carry about 1e-4 of rounding in float32.
 TOLERANCES = {torch.float64: 1e-4, torch.float32: 1e-3}
@@ -39,12 +41,18 @@ def measure(
     state = {k.removeprefix(prefix): v for k, v in arrays.items() if prefix in k}
     net.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()})
     net = net.to(dtype=dtype, memory_format=torch.channels_last)
-    x = torch.from_numpy(arrays["x"]).to(dtype)
-    x = x.contiguous(memory_format=torch.channels_last)
-    y = torch.from_numpy(arrays["y"]).long()
+    batches = []
+    for name in ("x", "x2"):
+        x = torch.from_numpy(arrays[name]).to(dtype)
+        x = x.contiguous(memory_format=torch.channels_last)
+        batches.append((x, torch.from_numpy(arrays[name.replace("x", "y")]).long()))
+    x, y = batches[0]
     gamma, health, _ = intrain_parts(net, x, y)
     values = {"gamma_conv": gamma, "o_w": health, "I_conv_w": intrain(net, x, y)}
-    return values | {"epsinas": epsinas(net, x)}  # last: it overwrites the weights
+    values |= {"grad_norm": grad_norm(net, (x, y)), "snip": snip(net, (x, y))}
+    values |= {"zico": zico(net, batches), "naswot": naswot(net, x)}
+    values["synflow"] = synflow(net, x)  # overwrites the weights, as does the next
+    return values | {"epsinas": epsinas(net, x)}
 
 
 def main() -> int:
@@ -59,7 +67,7 @@ def main() -> int:
     for dtype, block in ((torch.float64, "f64"), (torch.float32, "f32")):
         errors: dict[str, list[float]] = {}
         for entry in oracle["archs"]:
-            expected = entry[block]["variants"] | {"epsinas": entry[block]["epsinas"]}
+            expected = entry[block]["variants"] | entry[block]
             for name, value in measure(entry, oracle["meta"], arrays, dtype).items():
                 error = relative_error(value, expected[name])
                 errors.setdefault(name, []).append(error)
