@@ -1,8 +1,9 @@
 """Passes: all that is run on one setup, for any number of proxies."""
 
+import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +14,12 @@ from jaxproxy.network import Network
 from jaxproxy.readings import Layout, Readings, collect_reusing, make_scratch
 from jaxproxy.setups import LOSSES, Setup
 from jaxproxy.taps import Slot, Tap
-from jaxproxy.types import Array, Batch
+from jaxproxy.types import Array, Batch, Fidelity
 
-__all__ = ["Model", "Pass", "Prepared", "Runner", "join", "make_passes"]
+if TYPE_CHECKING:
+    from jaxproxy.spaces import Space
+
+__all__ = ["Model", "Pass", "Prepared", "Runner", "join", "make_passes", "make_runner"]
 
 
 @dataclass(frozen=True)
@@ -153,7 +157,9 @@ def _over_batches(
 
     def step(carry: tuple[Any, Any], batch: Batch) -> tuple[tuple[Any, Any], Any]:
         scratch, totals = carry
-        readings, scratch = one(scratch, batch)
+        readings, left = one(scratch, batch)
+        # Without scratch to hand on, every batch makes its own.
+        scratch = None if scratch is None else left
         values = dict(readings.values)
         totals = {name: total + values.pop(name) for name, total in totals.items()}
         return (scratch, totals), (values, readings.mask)
@@ -169,6 +175,30 @@ def _measure_whole(meters: Sequence[Meter], model: Model) -> Readings:
     mask = {name: jnp.ones(1, bool) for name in values}
     slot = Slot("network", "network", 0, 1)
     return Readings(values, mask, Layout(tuple((name, (slot,)) for name in values)))
+
+
+def make_runner(space: "Space", fidelity: Fidelity, run: Pass) -> Runner:
+    """A pass with the networks of a space.
+
+    Raises:
+      ValueError: the space has no network for the setup.
+    """
+    modes = run.setup.modes
+    network = _make_network(space, fidelity, modes)
+    if not run.whole:
+        return Runner(run, network, network)
+    # A space whose only network can be differentiated freely has no such mode.
+    if "plain" in inspect.signature(space.network).parameters:
+        modes = {**modes, "plain": True}
+    return Runner(run, network, _make_network(space, fidelity, modes))
+
+
+def _make_network(space: "Space", fidelity: Fidelity, modes: dict[str, Any]) -> Network:
+    known = inspect.signature(space.network).parameters
+    missing = [f"{name}={value}" for name, value in modes.items() if name not in known]
+    if missing:
+        raise ValueError(f"{space.name} has no network with {', '.join(missing)}")
+    return space.network(fidelity, **modes)
 
 
 def join(parts: Sequence[Readings]) -> Readings:

@@ -214,7 +214,7 @@ def _stack(probe: Probe, rows: list[Rows]) -> Readings:
         stacked = jnp.concatenate([_padded(a, shape) for a in arrays])[order]
         here = jnp.concatenate([_presence(part) for part in parts])[order]
         where = here.reshape(-1, *(1,) * (stacked.ndim - 1))
-        values[meter.name] = jnp.where(where, stacked, 0)
+        values[meter.name] = jnp.where(where, stacked, jnp.zeros((), stacked.dtype))
         mask[meter.name] = here
         layout.append((meter.name, tuple(slots[i] for i in order)))
     return Readings(values, mask, Layout(tuple(layout)))

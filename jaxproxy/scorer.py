@@ -7,7 +7,6 @@ means one set of weights, inputs and labels, shared by all architectures.
 """
 
 import dataclasses
-import inspect
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import cached_property
@@ -21,8 +20,8 @@ from jax import lax
 from jaxproxy.batches import make_batch, make_batches
 from jaxproxy.deal import blocks, deal, merge_blocks
 from jaxproxy.meters import Meter
-from jaxproxy.network import Network, Slot
-from jaxproxy.passes import Pass, Prepared, Runner, join, make_passes
+from jaxproxy.network import Slot
+from jaxproxy.passes import Prepared, join, make_passes, make_runner
 from jaxproxy.proxies import Proxy
 from jaxproxy.readings import Readings
 from jaxproxy.spaces import Space
@@ -76,7 +75,7 @@ class Scorer:
         self._images, self._image_source = images, image_source
         self._mesh = jax.sharding.Mesh(np.array(devices), ("arch",))
         self.passes = make_passes(m for p in self.proxies for m in p.meters)
-        self._runners = [_make_runner(space, fidelity, one) for one in self.passes]
+        self._runners = [make_runner(space, fidelity, one) for one in self.passes]
         self._scratch: Any = None
         self.num_traces = 0
 
@@ -295,22 +294,3 @@ class Scorer:
 
 def _over_seeds(results: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {k: np.stack([r[k] for r in results], axis=1) for k in results[0]}
-
-
-def _make_runner(space: Space, fidelity: Fidelity, run: Pass) -> Runner:
-    modes = run.setup.modes
-    network = _make_network(space, fidelity, modes)
-    if not run.whole:
-        return Runner(run, network, network)
-    # A space whose only network can be differentiated freely has no such mode.
-    if "plain" in inspect.signature(space.network).parameters:
-        modes = {**modes, "plain": True}
-    return Runner(run, network, _make_network(space, fidelity, modes))
-
-
-def _make_network(space: Space, fidelity: Fidelity, modes: dict[str, Any]) -> Network:
-    known = inspect.signature(space.network).parameters
-    missing = [f"{name}={value}" for name, value in modes.items() if name not in known]
-    if missing:
-        raise ValueError(f"{space.name} has no network with {', '.join(missing)}")
-    return space.network(fidelity, **modes)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxproxy.oracle import Case, _parameters
+from jaxproxy.oracle_cases import Case
 from jaxproxy.spaces import nasbench201
 from jaxproxy.types import Array, Batch, Fidelity
 
@@ -81,8 +81,10 @@ def parameters(
                 values = values + 0.1 * rng.standard_normal(shape)
         tensors[name] = values.astype(np.float32)
     batch = inputs().batches[0]
-    case = Case(entry["name"], entry["arch"], fidelity(entry), batch, tensors, {})
-    return _parameters(SPACE, case, code(entry))
+    case = Case(
+        entry["name"], entry["arch"], fidelity(entry), batch, batch, tensors, {}
+    )
+    return place(SPACE, case, code(entry))
 
 
 def signs(index: int, shape: tuple[int, ...]) -> Array:

@@ -32,6 +32,7 @@ progress
 sweep
 truth rank inputs bank
 report plot
+oracle_cases
 oracle
 testing
 startup

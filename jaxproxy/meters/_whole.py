@@ -77,21 +77,18 @@ def accuracies_of_draws(num: int = 100) -> Meter:
 
 
 def accuracies_of_constants(values: tuple[float, ...]) -> Meter:
-    """Accuracies on the first batch, all parameters but biases equal, float[1, V].
+    """Accuracies on the first batch with all weights of one value, float[1, V].
 
     Args:
-      values: V values that the parameters take.
+      values: V values for convolutions and matrices; BatchNorm stays as it is.
     """
 
     def measure(model: "Model") -> Array:
         def accuracy(value: Array) -> Array:
-            params = _map_named(
-                lambda name, leaf: (
-                    leaf if name == "bias" else jnp.full_like(leaf, value)
-                ),
-                model.params,
-            )
-            return _accuracy(model, params)
+            def fill(name: str, leaf: Array) -> Array:
+                return leaf if name in _NO_WEIGHTS else jnp.full_like(leaf, value)
+
+            return _accuracy(model, _map_named(fill, model.params))
 
         return lax.map(accuracy, jnp.array(values, model.batch.x.dtype))
 
@@ -141,7 +138,7 @@ def _tangent_kernel(model: "Model") -> Array:
 
 def _accuracy(model: "Model", params: Any) -> Array:
     x, y = model.batch
-    hits = model.logits(params, x).argmax(1) == y
+    hits = model.logits(params, x).argmax(1).astype(y.dtype) == y
     return hits.mean(dtype=x.dtype)
 
 

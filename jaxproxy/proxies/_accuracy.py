@@ -46,6 +46,10 @@ def weight_agnostic(
 ) -> Proxy:
     """Mean accuracy over networks whose weights are all one value.
 
+    Where all channels of a layer see the same, as in NAS-Bench-201, such networks have
+    equal logits, and the score is the share of the first class whatever the
+    architecture.
+
     Args:
       values: the values, those of the paper by default.
       inputs: see :func:`cv`.

@@ -101,7 +101,7 @@ def _entropy_of_deciles(descending: Array, count: Array) -> Array:
     places = jnp.linspace(0.1, 0.9, 9, dtype=descending.dtype) * (count - 1)
     low = jnp.floor(places).astype(jnp.int32)
     high = jnp.minimum(low + 1, count - 1)
-    part = places - low
+    part = places - low.astype(places.dtype)
     deciles = descending[low] * (1 - part) + descending[high] * part
     t = deciles / (jnp.abs(deciles).sum() + 1e-10)
     return -(t * jnp.log(t + 1e-10)).sum()
