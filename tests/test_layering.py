@@ -29,11 +29,13 @@ store
 tables
 progress
 sweep
-truth rank inputs bank
+truth rank inputs bank ensembles
+columns
 report plot
 oracle
 testing
 startup
+commands
 cli
 __main__
 """

@@ -1,0 +1,90 @@
+"""The commands that read a finished run, and the kinds of options of all commands.
+
+Options are fields of dataclasses. Everything slow to import is imported where it is
+used, so that ``jaxproxy --help`` answers at once.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+Number = Annotated[int | None, arg(metavar="N", help_behavior_hint="")]
+File = Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")]
+Folder = Annotated[Path, arg(metavar="RUN")]
+Names = Annotated[tuple[str, ...], arg(metavar="NAME ...")]
+Truths = Annotated[tuple[str, ...], arg(metavar="TRUTH ...", help_behavior_hint="")]
+Flag = Annotated[FlagCreatePairsOff[bool], arg(help_behavior_hint="")]
+
+
+def show(*items: Any) -> None:
+    """Prints lines and tables."""
+    from jaxproxy.report import make_console
+
+    console = make_console()
+    for item in items:
+        console.print(item, soft_wrap=isinstance(item, str))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Correlate:
+    """Compare the scores of a run with trained accuracies."""
+
+    run: Positional[Folder]
+    """Run folder."""
+    truth: Truths
+    """Trained accuracies, one or several: FILE.csv:COLUMN (or .csv.gz) or analog."""
+    bootstrap: Annotated[int, arg(metavar="N")] = 0
+    """Resamples of the architectures for 95 % intervals; none by default."""
+    json: Flag = False
+    """Print a list of records and nothing else."""
+
+    def __call__(self) -> int:
+        """Prints the report."""
+        from jaxproxy import report
+        from jaxproxy.store import Run
+        from jaxproxy.truth import load_truth
+
+        if not self.truth:
+            raise ValueError("give at least one truth, such as FILE.csv:COLUMN")
+        run, truths = Run.open(self.run), [load_truth(spec) for spec in self.truth]
+        records = report.correlations(run, truths, num_bootstrap=self.bootstrap)
+        if self.json:
+            print(json.dumps(report.to_json(records), indent=2))
+        else:
+            show(*report.correlation_tables(records))
+        return 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class List:
+    """List proxies with their options, spaces and presets."""
+
+    def __call__(self) -> int:
+        """Prints what can be chosen."""
+        from jaxproxy import report
+
+        show(*report.catalogue())
+        return 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fsck:
+    """Find and remove what an accident left in a run folder."""
+
+    run: Positional[Folder]
+    """Run folder, which no process may be writing to."""
+    dry_run: Flag = False
+    """Only report; exit with 1 if there is anything."""
+
+    def __call__(self) -> int:
+        """Prints a line for each file found."""
+        from jaxproxy.store import Run
+
+        problems = Run(self.run).fsck(delete=not self.dry_run)
+        show(*problems or [f"{self.run}: nothing wrong"])
+        if problems and not self.dry_run:
+            show("removed; the same `jaxproxy score` command scores them again")
+        return int(self.dry_run and bool(problems))
