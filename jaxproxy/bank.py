@@ -62,16 +62,25 @@ def rescore(
     import pyarrow as pa
 
     run = run if isinstance(run, Run) else Run.open(run)
+    rows = run.table(["index", "arch"])
+    columns = {"index": rows["index"], "arch": rows["arch"]}
+    scores = evaluate(run, proxies)
+    return pa.table(columns | {name: pa.array(v) for name, v in scores.items()})
+
+
+def evaluate(
+    run: Run, proxies: Sequence[Proxy | str] | Mapping[str, Function]
+) -> dict[str, np.ndarray]:
+    """The columns of :func:`rescore` as float64[N]."""
     functions, meters = _functions(run, proxies)
     archs, scores = _evaluate(run, functions, meters)
-    rows = run.table(["index", "arch", "class_arch"])
     unique, class_of_row = np.unique(archs, return_inverse=True)
-    place = np.searchsorted(unique, rows["class_arch"].to_numpy(zero_copy_only=False))
-    columns = {"index": rows["index"], "arch": rows["arch"]}
+    place = np.searchsorted(unique, _strings(run.table(["class_arch"])))
+    columns = {}
     for name, values in scores.items():
         means = np.bincount(class_of_row, values) / np.bincount(class_of_row)
-        columns[name] = pa.array(np.where(np.isfinite(means), means, np.nan)[place])
-    return pa.table(columns)
+        columns[name] = np.where(np.isfinite(means), means, np.nan)[place]
+    return columns
 
 
 def stored_readings(run: Run) -> tuple[np.ndarray, Readings]:
@@ -84,21 +93,20 @@ def stored_readings(run: Run) -> tuple[np.ndarray, Readings]:
       StoreError: a run without readings.
     """
     table = run.readings()
-    return _archs(table), jax.tree.map(jnp.asarray, _readings(run, table))
+    return _strings(table), jax.tree.map(jnp.asarray, _readings(run, table))
 
 
 def _functions(
     run: Run, proxies: Sequence[Proxy | str] | Mapping[str, Function]
 ) -> tuple[dict[str, Function], set[str]]:
     """Functions by column, and the meters that they read."""
-    table = next(run.readings_parts()).slice(0, 1)
-    sample = _readings(run, table)
+    sample = _readings(run, next(run.readings_parts()).slice(0, 1))
     if isinstance(proxies, Mapping):
-        functions = dict(proxies)
-    else:
-        chosen = [parse_proxy(p) if isinstance(p, str) else p for p in proxies]
-        functions = {proxy.name: _checked(run, sample, proxy) for proxy in chosen}
-    return functions, set().union(*(_used(run, sample, *f) for f in functions.items()))
+        used = (_used(run, sample, *item) for item in proxies.items())
+        return dict(proxies), set().union(*used)
+    chosen = [parse_proxy(p) if isinstance(p, str) else p for p in proxies]
+    functions = {proxy.name: _checked(run, sample, proxy) for proxy in chosen}
+    return functions, {meter.name for proxy in chosen for meter in proxy.meters}
 
 
 def _checked(run: Run, sample: Readings, proxy: Proxy) -> Function:
@@ -147,9 +155,8 @@ def _used(run: Run, sample: Readings, name: str, function: Function) -> set[str]
     try:
         shape = jax.eval_shape(trace, sample).shape
     except (KeyError, ValueError) as error:
-        raise ValueError(
-            f"cannot evaluate {name!r} from {run.path}: {error}"
-        ) from error
+        message = f"cannot evaluate {name!r} from {run.path}: {error}"
+        raise ValueError(message) from error
     if shape:
         raise ValueError(f"{name!r} gives {list(shape)} numbers, not one, per arch")
     return used
@@ -163,7 +170,7 @@ def _evaluate(
     columns = ["class_arch", *(c for m in sorted(meters) for c in (m, f"{m}_present"))]
     archs, scores, size = [], [], 0
     for table in run.readings_parts(columns):
-        archs.append(_archs(table))
+        archs.append(_strings(table))
         readings = _readings(run, table, meters)
         size = size or _chunk_size(readings, len(table))
         for start in range(0, len(table), size):
@@ -183,8 +190,9 @@ def _chunk_size(readings: Readings, num_rows: int) -> int:
     return int(max(1, min(num_rows, _CHUNK_BYTES // max(row_bytes, 1))))
 
 
-def _archs(table: "pa.Table") -> np.ndarray:
-    return table["class_arch"].to_numpy(zero_copy_only=False)
+def _strings(table: "pa.Table") -> np.ndarray:
+    # Not to_numpy(), here and below: it would import pandas, which takes a second.
+    return np.array(table["class_arch"].to_pylist(), object)
 
 
 def _readings(run: Run, table: "pa.Table", meters: set[str] | None = None) -> Readings:
@@ -227,5 +235,9 @@ def _layout(described: Mapping[str, Any]) -> Layout:
 
 
 def _flat(table: "pa.Table", column: str) -> np.ndarray:
-    chunks = table[column].combine_chunks()
-    return chunks.flatten().to_numpy(zero_copy_only=False)
+    import pyarrow as pa
+
+    values = table[column].combine_chunks().flatten()
+    if pa.types.is_boolean(values.type):
+        return np.from_dlpack(values.cast(pa.uint8())).astype(bool)
+    return np.from_dlpack(values)

@@ -16,6 +16,7 @@ import tyro
 from tyro.conf import Positional, arg
 
 from jaxproxy.commands import (
+    Ablate,
     Correlate,
     File,
     Flag,
@@ -228,6 +229,7 @@ def _parse(argv: Sequence[str] | None) -> Command:
     commands: dict[str, Callable[..., Command]] = {
         "score": Score,
         "correlate": Correlate,
+        "ablate": Ablate,
         "list": List,
         "fsck": Fsck,
     }

@@ -5,11 +5,16 @@ used, so that ``jaxproxy --help`` answers at once.
 """
 
 import dataclasses
+import functools
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+if TYPE_CHECKING:
+    from jaxproxy.truth import Truth
 
 Number = Annotated[int | None, arg(metavar="N", help_behavior_hint="")]
 File = Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")]
@@ -26,6 +31,27 @@ def show(*items: Any) -> None:
     console = make_console()
     for item in items:
         console.print(item, soft_wrap=isinstance(item, str))
+
+
+def _truths(specs: Sequence[str]) -> "list[Truth]":
+    from jaxproxy.truth import load_truth
+
+    if not specs:
+        raise ValueError("give at least one truth, such as FILE.csv:COLUMN")
+    return [load_truth(spec) for spec in specs]
+
+
+def _plotter(name: str, path: Path | None) -> Callable[..., None]:
+    """A function of ``jaxproxy.plot`` that draws to a file, or one that does nothing.
+
+    What would prevent the figure is found before anything is computed.
+    """
+    if path is None:
+        return lambda *arguments: None
+    from jaxproxy import plot
+
+    plot.check_path(path)
+    return functools.partial(getattr(plot, name), path=path)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,16 +71,53 @@ class Correlate:
         """Prints the report."""
         from jaxproxy import report
         from jaxproxy.store import Run
-        from jaxproxy.truth import load_truth
 
-        if not self.truth:
-            raise ValueError("give at least one truth, such as FILE.csv:COLUMN")
-        run, truths = Run.open(self.run), [load_truth(spec) for spec in self.truth]
+        run, truths = Run.open(self.run), _truths(self.truth)
         records = report.correlations(run, truths, num_bootstrap=self.bootstrap)
         if self.json:
             print(json.dumps(report.to_json(records), indent=2))
         else:
             show(*report.correlation_tables(records))
+        return 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ablate:
+    """Compare the declared variants of a proxy, from the readings of one run."""
+
+    run: Positional[Folder]
+    """Run folder."""
+    truth: Truths
+    """Trained accuracies, one or several: FILE.csv:COLUMN (or .csv.gz) or analog."""
+    proxy: str = "intrain"
+    """Proxy; options that are written, as in 'intrain(dead=live)', stay so."""
+    set: Literal["all", "reachable"] = "all"
+    """All architectures, or those without unreachable operations."""
+    bootstrap: Annotated[int, arg(metavar="N")] = 0
+    """Resamples of the architectures for 95 % intervals; none by default."""
+    json: Flag = False
+    """Print one object and nothing else."""
+    plot: File = None
+    """Draw the variants into a .png or .svg file."""
+
+    def __call__(self) -> int:
+        """Prints the report, and draws it if asked to."""
+        draw = _plotter("plot_ablation", self.plot)
+        from jaxproxy import report
+        from jaxproxy.ablation import ablate, ablation_tables
+        from jaxproxy.startup import set_up_jax
+        from jaxproxy.store import Run
+
+        set_up_jax()
+        run, truths = Run.open(self.run), _truths(self.truth)
+        found = ablate(
+            run, self.proxy, truths, subset=self.set, num_bootstrap=self.bootstrap
+        )
+        if self.json:
+            print(json.dumps(report.to_json(dataclasses.asdict(found)), indent=2))
+        else:
+            show(*ablation_tables(found))
+        draw(found.records)
         return 0
 
 

@@ -20,12 +20,14 @@ from jaxproxy.spaces import SPACES
 from jaxproxy.store import Run
 from jaxproxy.truth import Truth
 from jaxproxy.types import PRESETS
+from jaxproxy.variants import choices
 
 if TYPE_CHECKING:
     from jaxproxy.score import Scorer
 
 __all__ = [
     "catalogue",
+    "compare",
     "correlation_tables",
     "correlations",
     "make_console",
@@ -87,24 +89,42 @@ def correlations(
     for truth in truths:
         accuracy = truth_column(run, archs, truth)
         for label, members in sets.items():
-            rows = accuracy.valid & members
-            for column in columns:
-                labels = {
-                    "truth": truth.name,
-                    "proxy": column.name,
-                    "ranked_among": column.ranked_among,
-                    "set": label,
-                    "num_unknown": int((members & ~accuracy.valid).sum()),
-                }
-                found = correlate(
-                    column.values[rows],
-                    column.valid[rows],
-                    accuracy.values[rows],
-                    higher_is_better=column.higher_is_better,
-                    num_bootstrap=num_bootstrap,
-                )
-                records.append(labels | asdict(found))
+            found = compare(columns, accuracy, members, num_bootstrap=num_bootstrap)
+            records += [{**record, "set": label} for record in found]
     return records
+
+
+def compare(
+    columns: Sequence[Column],
+    accuracy: Column,
+    members: np.ndarray,
+    *,
+    num_bootstrap: int = 0,
+) -> Iterator[dict[str, Any]]:
+    """Records as those of :func:`correlations`, without ``set``, for each column.
+
+    Args:
+      columns: scores of N architectures.
+      accuracy: of the same.
+      members: bool[N], the set to report on.
+      num_bootstrap: resamples for the intervals; 0 for none.
+    """
+    rows, missing = accuracy.valid & members, members & ~accuracy.valid
+    for column in columns:
+        found = correlate(
+            column.values[rows],
+            column.valid[rows],
+            accuracy.values[rows],
+            higher_is_better=column.higher_is_better,
+            num_bootstrap=num_bootstrap,
+        )
+        yield {
+            "truth": accuracy.name,
+            "proxy": column.name,
+            "ranked_among": column.ranked_among,
+            "num_unknown": int(missing.sum()),
+            **asdict(found),
+        }
 
 
 def correlation_tables(records: Sequence[dict[str, Any]]) -> Iterator[RenderableType]:
@@ -232,9 +252,11 @@ def speed(num: int, finished: int, seconds: float) -> str:
 
 def catalogue() -> Iterator[str]:
     """Lines that list proxies, ensembles, spaces and presets."""
-    yield "proxies, with options and defaults; write name(option=value,...)"
+    yield "proxies, with defaults and choices of options; write name(option=value,...)"
     for name, factory in PROXIES.items():
         yield f"  {name}{_options(factory)}"
+        for option, values in choices(factory).items():
+            yield f"      {option}: {' '.join(values)}"
         yield f"      {factory().reference}"
     yield "ensembles of ranks, which a run with their components shows"
     for name, ensemble in ENSEMBLES.items():

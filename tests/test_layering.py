@@ -30,8 +30,9 @@ tables
 progress
 sweep
 truth rank inputs bank ensembles
-columns
-report plot
+columns variants
+report
+ablation matrix plot
 oracle
 testing
 startup
