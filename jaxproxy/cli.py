@@ -23,6 +23,7 @@ from jaxproxy.commands import (
     Folder,
     Fsck,
     List,
+    Matrix,
     Names,
     Number,
     Truths,
@@ -230,6 +231,7 @@ def _parse(argv: Sequence[str] | None) -> Command:
         "score": Score,
         "correlate": Correlate,
         "ablate": Ablate,
+        "matrix": Matrix,
         "list": List,
         "fsck": Fsck,
     }

@@ -122,6 +122,46 @@ class Ablate:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Matrix:
+    """Correlate the proxies of a run with each other, and beyond mere counts."""
+
+    run: Positional[Folder]
+    """Run folder."""
+    truth: Truths = ()
+    """Trained accuracies: FILE.csv:COLUMN (or .csv.gz) or analog."""
+    given: Annotated[
+        tuple[Literal["params", "macs"], ...],
+        arg(metavar="COUNT ...", help_behavior_hint=""),
+    ] = ()
+    """Counts to hold fixed, params, macs or both: do proxies merely count?"""
+    measure: Literal["spearman", "kendall"] = "spearman"
+    """Rank correlation of the matrix; what holds counts fixed is Spearman's."""
+    json: Flag = False
+    """Print one object and nothing else."""
+    plot: File = None
+    """Draw the matrix into a .png or .svg file."""
+
+    def __call__(self) -> int:
+        """Prints the report, and draws it if asked to."""
+        draw = _plotter("plot_matrix", self.plot)
+        from jaxproxy import report
+        from jaxproxy.matrix import matrix, matrix_tables
+        from jaxproxy.store import Run
+        from jaxproxy.truth import load_truth
+
+        if self.given and not self.truth:
+            raise ValueError("--given needs a --truth to correlate with")
+        run, truths = Run.open(self.run), [load_truth(spec) for spec in self.truth]
+        found = matrix(run, truths, given=self.given, measure=self.measure)
+        if self.json:
+            print(json.dumps(report.to_json(dataclasses.asdict(found)), indent=2))
+        else:
+            show(*matrix_tables(found))
+        draw(found.names, found.values, found.measure)
+        return 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class List:
     """List proxies with their options, spaces and presets."""
 

@@ -63,22 +63,22 @@ def plot_ablation(records: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def plot_matrix(
-    names: Sequence[str], values: np.ndarray, title: str, path: Path
+    names: Sequence[str], values: Sequence[Sequence[float]], title: str, path: Path
 ) -> None:
     """A matrix of correlations as colours and numbers.
 
     Args:
       names: K of them.
-      values: float[K, K], each in [-1, 1] or NaN.
+      values: K rows of K numbers, each in [-1, 1] or NaN.
       title: above the figure.
       path: a PNG or SVG file, replaced if it exists.
     """
     side = 2.5 + 0.45 * len(names)
     figure = Figure(figsize=(side + 1, side), layout="constrained")
     axes = figure.subplots()
-    image = axes.imshow(values, vmin=-1, vmax=1, cmap="RdBu_r")
+    image = axes.imshow(np.array(values), vmin=-1, vmax=1, cmap="RdBu_r")
     for (row, column), value in np.ndenumerate(values):
-        text = f"{value:.2f}".replace("0.", ".", 1)
+        text = f"{value:.2f}".replace("0.", ".", 1).replace("nan", "")
         colour = "white" if abs(value) > 0.6 else "black"
         axes.text(column, row, text, ha="center", va="center", size=7, color=colour)
     axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
