@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 if TYPE_CHECKING:
+    from jaxproxy.store import Run
     from jaxproxy.truth import Truth
 
 Number = Annotated[int | None, arg(metavar="N", help_behavior_hint="")]
@@ -33,12 +34,16 @@ def show(*items: Any) -> None:
         console.print(item, soft_wrap=isinstance(item, str))
 
 
-def _truths(specs: Sequence[str]) -> "list[Truth]":
+def _open(
+    path: Path, specs: Sequence[str], *, some: bool = True
+) -> "tuple[Run, list[Truth]]":
+    """The run and the truths to compare it with; an error if there are to be some."""
+    from jaxproxy.store import Run
     from jaxproxy.truth import load_truth
 
-    if not specs:
+    if some and not specs:
         raise ValueError("give at least one truth, such as FILE.csv:COLUMN")
-    return [load_truth(spec) for spec in specs]
+    return Run.open(path), [load_truth(spec) for spec in specs]
 
 
 def _plotter(name: str, path: Path | None) -> Callable[..., None]:
@@ -70,9 +75,8 @@ class Correlate:
     def __call__(self) -> int:
         """Prints the report."""
         from jaxproxy import report
-        from jaxproxy.store import Run
 
-        run, truths = Run.open(self.run), _truths(self.truth)
+        run, truths = _open(self.run, self.truth)
         records = report.correlations(run, truths, num_bootstrap=self.bootstrap)
         if self.json:
             print(json.dumps(report.to_json(records), indent=2))
@@ -106,10 +110,9 @@ class Ablate:
         from jaxproxy import report
         from jaxproxy.ablation import ablate, ablation_tables
         from jaxproxy.startup import set_up_jax
-        from jaxproxy.store import Run
 
         set_up_jax()
-        run, truths = Run.open(self.run), _truths(self.truth)
+        run, truths = _open(self.run, self.truth)
         found = ablate(
             run, self.proxy, truths, subset=self.set, num_bootstrap=self.bootstrap
         )
@@ -146,12 +149,10 @@ class Matrix:
         draw = _plotter("plot_matrix", self.plot)
         from jaxproxy import report
         from jaxproxy.matrix import matrix, matrix_tables
-        from jaxproxy.store import Run
-        from jaxproxy.truth import load_truth
 
         if self.given and not self.truth:
             raise ValueError("--given needs a --truth to correlate with")
-        run, truths = Run.open(self.run), [load_truth(spec) for spec in self.truth]
+        run, truths = _open(self.run, self.truth, some=False)
         found = matrix(run, truths, given=self.given, measure=self.measure)
         if self.json:
             print(json.dumps(report.to_json(dataclasses.asdict(found)), indent=2))
