@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxproxy import meters, proxies, spaces
+    from jaxproxy.bank import open_run, rescore
     from jaxproxy.proxies import PROXIES, Proxy
     from jaxproxy.score import Scorer, make_scorer, score
     from jaxproxy.spaces import SPACES, Space
@@ -25,12 +26,15 @@ __all__ = [
     "Space",
     "make_scorer",
     "meters",
+    "open_run",
     "proxies",
+    "rescore",
     "score",
     "spaces",
 ]
 
 _HOMES = {
+    "bank": ("open_run", "rescore"),
     "proxies": ("PROXIES", "Proxy"),
     "score": ("Scorer", "make_scorer", "score"),
     "spaces": ("SPACES", "Space"),

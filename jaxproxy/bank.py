@@ -2,8 +2,9 @@
 
 import json
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -13,85 +14,230 @@ from jaxproxy.proxies import Proxy, parse_proxy
 from jaxproxy.readings import Layout, Readings
 from jaxproxy.store import Run
 from jaxproxy.taps import Slot
+from jaxproxy.types import Array
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["rescore", "stored_readings"]
+__all__ = ["open_run", "rescore", "stored_readings"]
+
+Function = Callable[[Readings], Array]
+
+_CHUNK_BYTES = 2**26  # readings evaluated at once; a function may need several times it
+
+
+def open_run(path: str | os.PathLike[str]) -> Run:
+    """The run in a folder: ``scores()`` and ``readings()`` are Arrow tables.
+
+    Raises:
+      StoreError: the folder is no run, or its manifest cannot be read.
+    """
+    return Run.open(path)
 
 
 def rescore(
-    run: Run | str | os.PathLike[str], proxies: Sequence[Proxy | str]
+    run: Run | str | os.PathLike[str],
+    proxies: Sequence[Proxy | str] | Mapping[str, Function],
 ) -> "pa.Table":
-    """Scores of proxies or variants from the readings that a run kept.
+    """Scores of proxies, variants or functions from the readings that a run kept.
+
+    Reads only the meters that are used, part after part, so memory does not grow with
+    the number of architectures.
 
     Args:
       run: a run folder, or the run.
-      proxies: names, variants or proxies whose meters the run has taken.
+      proxies: names, variants or proxies whose meters the run has taken; or column name
+        -> pure function of the readings of one architecture to a float[], written with
+        ``jax.numpy`` and mapped over all of them.
 
     Returns:
       Columns ``index`` and ``arch`` of the run, and the mean over seeds of each proxy,
       float64, NaN where it is not finite.
 
     Raises:
-      ValueError: a meter that the run has not taken, naming those it has, or a proxy
-        that is no function of readings.
+      ValueError: a meter that the run has not taken, naming those it has; a proxy that
+        is no function of readings; a function whose result is not a single number.
+      StoreError: the run cannot be read, or has no readings.
     """
     import pyarrow as pa
 
     run = run if isinstance(run, Run) else Run.open(run)
-    chosen = [parse_proxy(p) if isinstance(p, str) else p for p in proxies]
-    classes, readings = stored_readings(run)
-    for proxy in chosen:
-        if proxy.score is None:
-            raise ValueError(f"proxy {proxy.name!r} is no function of readings")
-        missing = [m.name for m in proxy.meters if m.name not in readings.values]
-        if missing:
-            raise ValueError(
-                f"proxy {proxy.name!r} needs the meters {missing}; {run.path} has "
-                f"{sorted(readings.values)}"
-            )
-
-    def score(one: Readings) -> list[jax.Array]:
-        return [proxy.score(one) for proxy in chosen if proxy.score]
-
-    scores = jax.device_get(jax.jit(jax.vmap(score))(readings))
-    rows = run.table(["index", "arch", "class_arch"])
-    unique, class_of_row = np.unique(classes, return_inverse=True)
-    place = np.searchsorted(unique, rows["class_arch"].to_numpy(zero_copy_only=False))
+    rows = run.table(["index", "arch"])
     columns = {"index": rows["index"], "arch": rows["arch"]}
-    for proxy, values in zip(chosen, scores, strict=True):
-        total = np.bincount(class_of_row, weights=np.asarray(values, float))
-        means = total / np.bincount(class_of_row)
-        columns[proxy.name] = pa.array(
-            np.where(np.isfinite(means), means, np.nan)[place]
-        )
-    return pa.table(columns)
+    scores = evaluate(run, proxies)
+    return pa.table(columns | {name: pa.array(v) for name, v in scores.items()})
+
+
+def evaluate(
+    run: Run, proxies: Sequence[Proxy | str] | Mapping[str, Function]
+) -> dict[str, np.ndarray]:
+    """The columns of :func:`rescore` as float64[N]."""
+    functions, meters = _functions(run, proxies)
+    archs, scores = _evaluate(run, functions, meters)
+    unique, class_of_row = np.unique(archs, return_inverse=True)
+    place = np.searchsorted(unique, _strings(run.table(["class_arch"])))
+    columns = {}
+    for name, values in scores.items():
+        means = np.bincount(class_of_row, values) / np.bincount(class_of_row)
+        columns[name] = np.where(np.isfinite(means), means, np.nan)[place]
+    return columns
 
 
 def stored_readings(run: Run) -> tuple[np.ndarray, Readings]:
     """Architecture strings object[n] and readings of n architectures x seeds.
 
-    The leading axis of every array is n; slots know their names only.
+    The leading axis of every array is n; ``slots`` of a run that was written before
+    slots were kept raises a ValueError.
 
     Raises:
-      ValueError: a run without readings.
+      StoreError: a run without readings.
     """
     table = run.readings()
+    return _strings(table), jax.tree.map(jnp.asarray, _readings(run, table))
+
+
+def _functions(
+    run: Run, proxies: Sequence[Proxy | str] | Mapping[str, Function]
+) -> tuple[dict[str, Function], set[str]]:
+    """Functions by column, and the meters that they read."""
+    sample = _readings(run, next(run.readings_parts()).slice(0, 1))
+    if isinstance(proxies, Mapping):
+        used = (_used(run, sample, *item) for item in proxies.items())
+        return dict(proxies), set().union(*used)
+    chosen = [parse_proxy(p) if isinstance(p, str) else p for p in proxies]
+    functions = {proxy.name: _checked(run, sample, proxy) for proxy in chosen}
+    return functions, {meter.name for proxy in chosen for meter in proxy.meters}
+
+
+def _checked(run: Run, sample: Readings, proxy: Proxy) -> Function:
+    """The proxy's score, if the run has all it needs."""
+    if proxy.score is None:
+        raise ValueError(f"proxy {proxy.name!r} is no function of readings")
+    missing = [m.name for m in proxy.meters if m.name not in sample.values]
+    if missing:
+        raise ValueError(
+            f"proxy {proxy.name!r} needs the meters {missing}; {run.path} has "
+            f"{sorted(sample.values)}"
+        )
+    return proxy.score
+
+
+class _Watched(Mapping[str, Any]):
+    """A mapping that notes in ``used`` what is taken out of it."""
+
+    def __init__(self, items: Mapping[str, Any], used: set[str]) -> None:
+        self.items_, self.used = items, used
+
+    def __getitem__(self, name: str) -> Any:
+        item = self.items_[name]
+        self.used.add(name)
+        return item
+
+    def __iter__(self) -> Iterator[str]:
+        self.used.update(self.items_)
+        return iter(self.items_)
+
+    def __len__(self) -> int:
+        return len(self.items_)
+
+
+def _used(run: Run, sample: Readings, name: str, function: Function) -> set[str]:
+    """Meters that a function reads, found by tracing it on readings [1, L, ...]."""
+    used: set[str] = set()
+
+    def trace(readings: Readings) -> Array:
+        values, mask = (
+            _Watched({k: v[0] for k, v in table.items()}, used)
+            for table in (readings.values, readings.mask)
+        )
+        return function(Readings(cast(Any, values), cast(Any, mask), readings.layout))
+
+    try:
+        shape = jax.eval_shape(trace, sample).shape
+    except (KeyError, ValueError) as error:
+        message = f"cannot evaluate {name!r} from {run.path}: {error}"
+        raise ValueError(message) from error
+    if shape:
+        raise ValueError(f"{name!r} gives {list(shape)} numbers, not one, per arch")
+    return used
+
+
+def _evaluate(
+    run: Run, functions: Mapping[str, Function], meters: set[str]
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Architecture strings object[n], and float64[n] by column, over seeds as well."""
+    evaluate = jax.jit(jax.vmap(lambda r: {k: f(r) for k, f in functions.items()}))
+    columns = ["class_arch", *(c for m in sorted(meters) for c in (m, f"{m}_present"))]
+    archs, scores, size = [], [], 0
+    for table in run.readings_parts(columns):
+        archs.append(_strings(table))
+        readings = _readings(run, table, meters)
+        size = size or _chunk_size(readings, len(table))
+        for start in range(0, len(table), size):
+            # One shape, so one compiled program: the last rows are repeated.
+            rows = np.minimum(np.arange(start, start + size), len(table) - 1)
+            chunk = jax.tree.map(lambda array, rows=rows: array[rows], readings)
+            found = jax.device_get(evaluate(chunk))
+            kept = len(table) - start
+            scores.append({k: np.asarray(v[:kept], float) for k, v in found.items()})
+    joined = {name: np.concatenate([s[name] for s in scores]) for name in functions}
+    return np.concatenate(archs), joined
+
+
+def _chunk_size(readings: Readings, num_rows: int) -> int:
+    arrays = jax.tree.leaves(readings)
+    row_bytes = sum(array.nbytes for array in arrays) / num_rows
+    return int(max(1, min(num_rows, _CHUNK_BYTES // max(row_bytes, 1))))
+
+
+def _strings(table: "pa.Table") -> np.ndarray:
+    # Not to_numpy(), here and below: it would import pandas, which takes a second.
+    return np.array(table["class_arch"].to_pylist(), object)
+
+
+def _readings(run: Run, table: "pa.Table", meters: set[str] | None = None) -> Readings:
+    """Readings in numpy of the rows of a table; of all its meters, or of some.
+
+    The layout is always that of all meters.
+    """
     described = (table.schema.metadata or {}).get(b"jaxproxy_meters")
     if described is None:
-        raise ValueError(f"{run.path} has no readings")
-    values, mask, items = {}, {}, []
-    for name, meter in json.loads(described).items():
-        slots, shape = meter["slots"], meter["shape"]
-        values[name] = jnp.asarray(_flat(table, name).reshape(len(table), *shape))
-        present = _flat(table, f"{name}_present").reshape(len(table), len(slots))
-        mask[name] = jnp.asarray(present)
-        items.append((name, tuple(Slot(s, "", i, 0) for i, s in enumerate(slots))))
-    classes = table["class_arch"].to_numpy(zero_copy_only=False)
-    return classes, Readings(values, mask, Layout(tuple(items)))
+        raise ValueError(f"the readings of {run.path} do not say what they are of")
+    described = json.loads(described)
+    values, mask = {}, {}
+    for name in described if meters is None else sorted(meters):
+        slots, shape = described[name]["slots"], described[name]["shape"]
+        values[name] = _flat(table, name).reshape(len(table), *shape)
+        mask[name] = _flat(table, f"{name}_present").reshape(len(table), len(slots))
+    return Readings(cast(Any, values), cast(Any, mask), _layout(described))
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class _LostLayout(Layout):
+    """Of a run that kept only the names of its slots; readings are fine without."""
+
+    @property
+    def slots(self) -> dict[str, tuple[Slot, ...]]:
+        raise ValueError(
+            "this run was written before kinds, depths and channels of slots were "
+            "kept; score it again to use them"
+        )
+
+
+def _layout(described: Mapping[str, Any]) -> Layout:
+    slots = {name: meter["slots"] for name, meter in described.items()}
+    if any(isinstance(slot, str) for rows in slots.values() for slot in rows):
+        return _LostLayout(())
+    return Layout(
+        tuple((k, tuple(Slot(**s) for s in rows)) for k, rows in slots.items())
+    )
 
 
 def _flat(table: "pa.Table", column: str) -> np.ndarray:
-    chunks = table[column].combine_chunks()
-    return chunks.flatten().to_numpy(zero_copy_only=False)
+    import pyarrow as pa
+
+    values = table[column].combine_chunks().flatten()
+    if pa.types.is_boolean(values.type):
+        return np.from_dlpack(values.cast(pa.uint8())).astype(bool)
+    return np.from_dlpack(values)

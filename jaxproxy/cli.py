@@ -5,17 +5,30 @@ used, so that ``jaxproxy --help`` answers at once.
 """
 
 import dataclasses
-import json
 import logging
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import Positional, arg
+
+from jaxproxy.commands import (
+    Ablate,
+    Correlate,
+    File,
+    Flag,
+    Folder,
+    Fsck,
+    List,
+    Matrix,
+    Names,
+    Number,
+    Truths,
+    show,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,12 +41,6 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 Command = Callable[[], int]
-Number = Annotated[int | None, arg(metavar="N", help_behavior_hint="")]
-File = Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")]
-Folder = Annotated[Path, arg(metavar="RUN")]
-Names = Annotated[tuple[str, ...], arg(metavar="NAME ...")]
-Truths = Annotated[tuple[str, ...], arg(metavar="TRUTH ...", help_behavior_hint="")]
-Flag = Annotated[FlagCreatePairsOff[bool], arg(help_behavior_hint="")]
 
 _DEFAULT_SAMPLE = 100
 
@@ -47,7 +54,7 @@ class Score:
     out: Folder
     """Run folder: new, or holding a run of the same request and settings."""
     proxies: Names = ("intrain",)
-    """Proxies and variants, such as intrain 'capacity(depth=sqrt)' epsinas."""
+    """Proxies, variants and ensembles, such as intrain 'capacity(depth=sqrt)' vote."""
     sample: Number = None
     """Score this many random architectures; 100 if nothing else is asked for."""
     all: Flag = False
@@ -96,25 +103,41 @@ class Score:
         codes, strings = self._request(space)
         truths = [load_truth(spec) for spec in self.truth]  # before hours of scoring
         scorer = self._scorer(space)
-        _print(*report.request(scorer, len(codes), self.images is not None))
+        show(*report.request(scorer, len(codes), self.images is not None))
         try:
             run, speed = self._sweep(scorer, codes, strings)
         except Interrupted as stop:  # which has been logged
             return 128 + stop.signum
-        _print(report.settings(run), speed)
-        _print(report.proxy_table(run), report.top_table(run))
+        show(report.settings(run), speed)
+        show(report.proxy_table(run), report.top_table(run, self._names()[0]))
         if truths:
-            _print(*report.correlation_tables(report.correlations(run, truths)))
-        _print(f"the run is in {self.out}")
+            show(*report.correlation_tables(report.correlations(run, truths)))
+        show(f"the run is in {self.out}")
         return 0
 
+    def _names(self) -> list[str]:
+        """What ``--proxies`` asks for, as columns are named."""
+        from jaxproxy.ensembles import ENSEMBLES
+        from jaxproxy.proxies import PROXIES, parse_proxy
+
+        for text in self.proxies:
+            name = text.partition("(")[0].strip()
+            if name not in PROXIES and text not in ENSEMBLES:
+                raise ValueError(
+                    f"unknown proxy {name!r}; choose from {sorted(PROXIES)}, or from "
+                    f"the ensembles {sorted(ENSEMBLES)}"
+                )
+        texts = self.proxies
+        return [t if t in ENSEMBLES else parse_proxy(t).name for t in texts]
+
     def _scorer(self, space: "Space") -> "Scorer":
+        from jaxproxy.ensembles import expand
         from jaxproxy.inputs import read_images
         from jaxproxy.score import make_scorer
 
         return make_scorer(
             space,
-            self.proxies,
+            expand(self._names()),
             fidelity=self._fidelity(),
             seeds=self.seeds,
             images=read_images(self.images) if self.images else None,
@@ -180,68 +203,6 @@ class Score:
         return space.sample(np.random.default_rng(self.seed), num), None
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Correlate:
-    """Compare the scores of a run with trained accuracies."""
-
-    run: Positional[Folder]
-    """Run folder."""
-    truth: Truths
-    """Trained accuracies, one or several: FILE.csv:COLUMN (or .csv.gz) or analog."""
-    bootstrap: Annotated[int, arg(metavar="N")] = 0
-    """Resamples of the architectures for 95 % intervals; none by default."""
-    json: Flag = False
-    """Print a list of records and nothing else."""
-
-    def __call__(self) -> int:
-        """Prints the report."""
-        from jaxproxy import report
-        from jaxproxy.store import Run
-        from jaxproxy.truth import load_truth
-
-        if not self.truth:
-            raise ValueError("give at least one truth, such as FILE.csv:COLUMN")
-        run, truths = Run.open(self.run), [load_truth(spec) for spec in self.truth]
-        records = report.correlations(run, truths, num_bootstrap=self.bootstrap)
-        if self.json:
-            print(json.dumps(report.to_json(records), indent=2))
-        else:
-            _print(*report.correlation_tables(records))
-        return 0
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class List:
-    """List proxies with their options, spaces and presets."""
-
-    def __call__(self) -> int:
-        """Prints what can be chosen."""
-        from jaxproxy import report
-
-        _print(*report.catalogue())
-        return 0
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Fsck:
-    """Find and remove what an accident left in a run folder."""
-
-    run: Positional[Folder]
-    """Run folder, which no process may be writing to."""
-    dry_run: Flag = False
-    """Only report; exit with 1 if there is anything."""
-
-    def __call__(self) -> int:
-        """Prints a line for each file found."""
-        from jaxproxy.store import Run
-
-        problems = Run(self.run).fsck(delete=not self.dry_run)
-        _print(*problems or [f"{self.run}: nothing wrong"])
-        if problems and not self.dry_run:
-            _print("removed; the same `jaxproxy score` command scores them again")
-        return int(self.dry_run and bool(problems))
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code.
 
@@ -269,6 +230,8 @@ def _parse(argv: Sequence[str] | None) -> Command:
     commands: dict[str, Callable[..., Command]] = {
         "score": Score,
         "correlate": Correlate,
+        "ablate": Ablate,
+        "matrix": Matrix,
         "list": List,
         "fsck": Fsck,
     }
@@ -289,11 +252,3 @@ def _part_size(fidelity: "Fidelity") -> int:
 
     work = fidelity.batch_size * fidelity.resolution**2 * fidelity.width**2
     return PART_SIZE if work * fidelity.cells < 2e7 else PART_SIZE // 10
-
-
-def _print(*items: Any) -> None:
-    from jaxproxy.report import make_console
-
-    console = make_console()
-    for item in items:
-        console.print(item, soft_wrap=isinstance(item, str))

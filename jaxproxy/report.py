@@ -12,22 +12,26 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from jaxproxy.columns import Column, archs_of, score_columns, subsets, truth_column
+from jaxproxy.ensembles import ENSEMBLES
 from jaxproxy.proxies import PROXIES, Proxy
 from jaxproxy.rank import MEASURES, correlate
 from jaxproxy.spaces import SPACES
 from jaxproxy.store import Run
 from jaxproxy.truth import Truth
 from jaxproxy.types import PRESETS
+from jaxproxy.variants import choices
 
 if TYPE_CHECKING:
     from jaxproxy.score import Scorer
 
 __all__ = [
-    "MIN_SUBSET_RUN",
     "catalogue",
+    "compare",
     "correlation_tables",
     "correlations",
     "make_console",
+    "make_table",
     "proxy_table",
     "request",
     "settings",
@@ -35,10 +39,6 @@ __all__ = [
     "to_json",
     "top_table",
 ]
-
-#: From this many architectures on, the subset without unreachable operations is
-#: reported as well: part of the literature reports nothing else.
-MIN_SUBSET_RUN = 1000
 
 _HEADERS = {
     "tau": "tau",
@@ -65,7 +65,7 @@ def make_console() -> Console:
 def correlations(
     run: Run, truths: Sequence[Truth], *, num_bootstrap: int = 0
 ) -> list[dict[str, Any]]:
-    """How every proxy of a run ranks, against every truth.
+    """How every proxy and ensemble of a run ranks, against every truth.
 
     Args:
       run: a run with finished parts.
@@ -73,55 +73,58 @@ def correlations(
       num_bootstrap: resamples for the intervals; 0 for none.
 
     Returns:
-      Records with ``truth``, ``proxy``, ``set`` (``"all"``, or ``"reachable"`` for the
-      subset without unreachable operations), ``num_unknown`` (architectures without an
-      accuracy) and the fields of :class:`~jaxproxy.rank.Correlation`.
+      Records with ``truth``, ``proxy``, ``ranked_among`` (for an ensemble, of how many
+      architectures its ranks are, whatever the set; None for a proxy), ``set``
+      (``"all"``, or ``"reachable"`` for the subset without unreachable operations),
+      ``num_unknown`` (architectures without an accuracy) and the fields of
+      :class:`~jaxproxy.rank.Correlation`.
 
     Raises:
       ValueError: a truth has none of the architectures.
       StoreError: the run cannot be read.
     """
-    names = run.manifest["scorer"]["proxies"]
-    table = run.table(["arch", *names, *(f"{name}_valid" for name in names)])
-    archs = table["arch"].to_pylist()
-    sets = _sets(run.manifest["scorer"]["space"], archs)
+    columns, archs = score_columns(run), archs_of(run)
+    sets = subsets(run, archs)
     records = []
     for truth in truths:
-        accuracy = np.array([truth.accuracy.get(arch, np.nan) for arch in archs])
-        known = ~np.isnan(accuracy)
-        if not known.any():
-            raise ValueError(
-                f"truth {truth.name!r} has none of the {len(archs)} architectures of "
-                f"{run.path}, such as {archs[0]!r}"
-            )
+        accuracy = truth_column(run, archs, truth)
         for label, members in sets.items():
-            rows = known & members
-            for name in names:
-                found = correlate(
-                    table[name].to_numpy()[rows],
-                    table[f"{name}_valid"].to_numpy()[rows],
-                    accuracy[rows],
-                    higher_is_better=_higher_is_better(run, name),
-                    num_bootstrap=num_bootstrap,
-                )
-                missing = int((members & ~known).sum())
-                labels = {"truth": truth.name, "proxy": name, "set": label}
-                records.append({**labels, "num_unknown": missing, **asdict(found)})
+            found = compare(columns, accuracy, members, num_bootstrap=num_bootstrap)
+            records += [{**record, "set": label} for record in found]
     return records
 
 
-def _sets(space_name: str, archs: Sequence[str]) -> dict[str, np.ndarray]:
-    sets = {"all": np.ones(len(archs), bool)}
-    if len(archs) >= MIN_SUBSET_RUN and space_name in SPACES:
-        space = SPACES[space_name]()
-        members = np.array([space.reachable(space.from_str(a)) for a in archs], bool)
-        if not members.all():
-            sets["reachable"] = members
-    return sets
+def compare(
+    columns: Sequence[Column],
+    accuracy: Column,
+    members: np.ndarray,
+    *,
+    num_bootstrap: int = 0,
+) -> Iterator[dict[str, Any]]:
+    """Records as those of :func:`correlations`, without ``set``, for each column.
 
-
-def _higher_is_better(run: Run, name: str) -> bool:
-    return name not in run.manifest["scorer"].get("lower_is_better", ())
+    Args:
+      columns: scores of N architectures.
+      accuracy: of the same.
+      members: bool[N], the set to report on.
+      num_bootstrap: resamples for the intervals; 0 for none.
+    """
+    rows, missing = accuracy.valid & members, members & ~accuracy.valid
+    for column in columns:
+        found = correlate(
+            column.values[rows],
+            column.valid[rows],
+            accuracy.values[rows],
+            higher_is_better=column.higher_is_better,
+            num_bootstrap=num_bootstrap,
+        )
+        yield {
+            "truth": accuracy.name,
+            "proxy": column.name,
+            "ranked_among": column.ranked_among,
+            "num_unknown": int(missing.sum()),
+            **asdict(found),
+        }
 
 
 def correlation_tables(records: Sequence[dict[str, Any]]) -> Iterator[RenderableType]:
@@ -135,9 +138,11 @@ def correlation_tables(records: Sequence[dict[str, Any]]) -> Iterator[Renderable
         unknown = f" ({missing} more have no accuracy)" if missing else ""
         title = f"{truth}: {rows[0]['n']} architectures{where}{unknown}"
         columns = ("valid", "cover-\nage %", *_HEADERS.values(), "ties\n%")
-        table = _table(title, "proxy", *columns)
+        table = make_table(title, "proxy", *columns)
         for row in rows:
-            table.add_row(*map(Text, (row["proxy"], *_cells(row))))
+            among = row["ranked_among"]
+            name = row["proxy"] + (f" (ranked among {among})" if among else "")
+            table.add_row(*map(Text, (name, *_cells(row))))
         yield table
     intervals = "Below a number: its 95 % interval." if records[0]["intervals"] else ""
     yield f"{_CAPTION} {intervals}".rstrip()
@@ -154,40 +159,53 @@ def _cells(row: dict[str, Any]) -> Iterator[str]:
 
 
 def proxy_table(run: Run) -> Table:
-    """For each proxy, how many scores are invalid, and how far seeds spread."""
-    names, seeds = run.manifest["scorer"]["proxies"], run.manifest["scorer"]["seeds"]
+    """For each column, how many scores are invalid, and how far seeds spread."""
+    seeds = run.manifest["scorer"]["seeds"]
     headers = ["proxy", "invalid", "lowest", "median", "highest"]
     if len(seeds) > 1:
         headers.append(f"mean standard error ({len(seeds)} seeds)")
-    table = _table("scores", *headers)
-    for name in names:
-        columns = run.table([name, f"{name}_valid", f"{name}_se"])
-        score, valid, error = (column.to_numpy() for column in columns)
-        score, error = score[valid], error[valid]
+    table = make_table("scores", *headers)
+    for column in score_columns(run):
+        score = column.values[column.valid]
         stats = np.quantile(score, [0, 0.5, 1]) if len(score) else [np.nan] * 3
-        cells = [str(int((~valid).sum())), *(f"{stat:.5g}" for stat in stats)]
+        cells = [str(int((~column.valid).sum())), *(f"{stat:.5g}" for stat in stats)]
         if len(seeds) > 1:
-            cells.append(f"{error.mean() if len(error) else np.nan:.3g}")
-        table.add_row(*(Text(cell) for cell in (name, *cells)))
+            cells.append(_spread(run, column))
+        table.add_row(*(Text(cell) for cell in (column.label, *cells)))
     return table
 
 
-def top_table(run: Run, num: int = 10) -> Table:
-    """The best architectures by the first proxy, with the scores of all."""
-    names = run.manifest["scorer"]["proxies"]
-    rows = run.table(["arch", *names, f"{names[0]}_valid"])
-    score = rows[names[0]].to_numpy()
-    sign = -1 if _higher_is_better(run, names[0]) else 1
-    order = np.argsort(sign * score, kind="stable")
-    best = order[rows[f"{names[0]}_valid"].to_numpy()[order]][:num]
-    table = _table(f"best by {names[0]}", "", *names, "architecture")
-    for place, row in enumerate(rows.take(best).to_pylist(), 1):
-        scores = (f"{row[name]:.5g}" for name in names)
-        table.add_row(*map(Text, (str(place), *scores, row["arch"])))
+def _spread(run: Run, column: Column) -> str:
+    """Mean standard error over seeds; an ensemble has none, it ranks their means."""
+    if column.ranked_among:
+        return ""
+    error = run.table([f"{column.name}_se"])[0].to_numpy()[column.valid]
+    return f"{error.mean() if len(error) else np.nan:.3g}"
+
+
+def top_table(run: Run, by: str | None = None, num: int = 10) -> Table:
+    """The best architectures by one column, with the scores of all.
+
+    Args:
+      run: a run with finished parts.
+      by: name of a proxy or ensemble; the first proxy by default.
+      num: how many architectures.
+    """
+    columns = {column.name: column for column in score_columns(run)}
+    chosen = columns[by] if by in columns else next(iter(columns.values()))
+    order = np.argsort(-chosen.oriented, kind="stable")  # NaN comes last
+    best = order[: min(num, int(chosen.valid.sum()))]
+    archs = archs_of(run)
+    title, labels = f"best by {chosen.label}", [c.label for c in columns.values()]
+    table = make_table(title, "", *labels, "architecture")
+    for place, row in enumerate(best, 1):
+        scores = (f"{column.values[row]:.5g}" for column in columns.values())
+        table.add_row(*map(Text, (str(place), *scores, archs[row])))
     return table
 
 
-def _table(title: str, *headers: str) -> Table:
+def make_table(title: str, *headers: str) -> Table:
+    """An empty table: names to the left, numbers to the right."""
     table = Table(
         title=Text(title, "bold"),
         title_justify="left",
@@ -233,11 +251,17 @@ def speed(num: int, finished: int, seconds: float) -> str:
 
 
 def catalogue() -> Iterator[str]:
-    """Lines that list proxies, spaces and presets."""
-    yield "proxies, with options and defaults; write name(option=value,...)"
+    """Lines that list proxies, ensembles, spaces and presets."""
+    yield "proxies, with defaults and choices of options; write name(option=value,...)"
     for name, factory in PROXIES.items():
         yield f"  {name}{_options(factory)}"
+        for option, values in choices(factory).items():
+            yield f"      {option}: {' '.join(values)}"
         yield f"      {factory().reference}"
+    yield "ensembles of ranks, which a run with their components shows"
+    for name, ensemble in ENSEMBLES.items():
+        yield f"  {name}: {' '.join(ensemble.components)}"
+        yield f"      {ensemble.reference}"
     yield "spaces"
     for name, make in SPACES.items():
         yield f"  {name}: {make().num_archs} architectures"

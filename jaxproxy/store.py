@@ -18,10 +18,10 @@ import json
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from jaxproxy.files import StoreError, is_temporary, one_line_errors, write_file
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:  # pyarrow takes long to import; a command that needs no run m
     import pyarrow as pa
 
 __all__ = ["Run", "StoreError"]
+
+Columns: TypeAlias = Sequence[str] | None
 
 _LOGGER = logging.getLogger("jaxproxy")
 _MANIFEST = "_manifest.json"
@@ -132,7 +134,7 @@ class Run:
         data = _to_parquet(rows, self.manifest, readings is not None)
         write_file(self.path / name, data)
 
-    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
+    def table(self, columns: Columns = None) -> pa.Table:
         """The scores of all finished parts, sorted by ``index``.
 
         Args:
@@ -141,28 +143,38 @@ class Run:
         Raises:
           StoreError: nothing is finished, a part is unreadable, or no such column.
         """
+        import pyarrow as pa
+
         wanted = None if columns is None else list(dict.fromkeys([*columns, "index"]))
-        table = self._concat(self.path, wanted).sort_by("index")
+        table = pa.concat_tables(self._parts(self.path, wanted)).sort_by("index")
         return table if columns is None else table.select(list(columns))
+
+    def scores(self) -> pa.Table:
+        """All columns of :meth:`table`."""
+        return self.table()
 
     def readings(self) -> pa.Table:
         """The readings of all finished parts, in the order of the parts.
 
         Raises:
-          StoreError: nothing is finished, the run has no readings, or a readings part
-            is missing or unreadable.
+          StoreError: nothing is finished, no readings, or a part is damaged or missing.
         """
-        if self.done() and not (self.path / _READINGS).exists():
-            raise StoreError(f"{self.path} keeps no readings: no proxy took any")
-        return self._concat(self.path / _READINGS, None)
-
-    def _concat(self, folder: Path, columns: list[str] | None) -> pa.Table:
         import pyarrow as pa
 
+        return pa.concat_tables(self.readings_parts())
+
+    def readings_parts(self, columns: Columns = None) -> Iterator[pa.Table]:
+        """As :meth:`readings`, a part at a time; all columns or those wanted."""
+        if self.done() and not (self.path / _READINGS).exists():
+            raise StoreError(f"{self.path} keeps no readings: no proxy took any")
+        yield from self._parts(self.path / _READINGS, columns)
+
+    def _parts(self, folder: Path, columns: Columns) -> Iterator[pa.Table]:
         names = [f"part-{number:06d}.parquet" for number in sorted(self.done())]
         if not names:
             raise StoreError(f"{self.path} has no finished part yet; resume the run")
-        return pa.concat_tables([_read(folder / name, columns) for name in names])
+        for name in names:
+            yield _read(folder / name, columns)
 
     def fsck(self, delete: bool = True) -> list[str]:
         """Finds and removes what an accident left, so that the run can be resumed.
@@ -218,7 +230,7 @@ def _to_parquet(table: pa.Table, manifest: dict[str, Any], readings: bool) -> by
     return sink.getvalue().to_pybytes()
 
 
-def _read(file: Path, columns: list[str] | None = None) -> pa.Table:
+def _read(file: Path, columns: Columns = None) -> pa.Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -226,7 +238,7 @@ def _read(file: Path, columns: list[str] | None = None) -> pa.Table:
         with open(file, "rb") as stream:
             parquet = pq.ParquetFile(stream, page_checksum_verification=True)
             names = parquet.schema_arrow.names
-            table = parquet.read(columns=columns)
+            table = parquet.read(columns=None if columns is None else list(columns))
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(file, error) from error
     for column in columns or ():

@@ -72,7 +72,8 @@ def readings_table(scorer: Scorer, part: Part, scored: BlockScores) -> pa.Table 
 
     Columns: ``class_arch``, ``seed`` and for each meter its values as a flat float32
     list and ``_present`` as a list of bool. The schema's metadata ``jaxproxy_meters``
-    is JSON: meter -> names of the slots, and the shape of the values (slots first).
+    is JSON: meter -> ``slots``, each with name, kind, depth and channels, and ``shape``
+    of the values, slots first.
     """
     import pyarrow as pa
 
@@ -88,7 +89,8 @@ def readings_table(scorer: Scorer, part: Part, scored: BlockScores) -> pa.Table 
         present = np.repeat(scored.present[name], seeds, axis=0)
         columns[name] = _lists(values.reshape(classes * seeds, -1), fixed=True)
         columns[f"{name}_present"] = _lists(present, fixed=True)
-        meters[name] = {"slots": list(scorer.slots[name]), "shape": values.shape[2:]}
+        slots = [slot._asdict() for slot in scorer.layout[name]]
+        meters[name] = {"slots": slots, "shape": values.shape[2:]}
     return pa.table(columns, metadata={"jaxproxy_meters": json.dumps(meters)})
 
 

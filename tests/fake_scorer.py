@@ -42,6 +42,15 @@ def alpha(codes: np.ndarray, seeds: tuple[int, ...]) -> np.ndarray:
     return (codes @ weights)[:, None] * 0.25 + np.array(seeds) / 8
 
 
+class Slot(NamedTuple):
+    """As the real one."""
+
+    name: str
+    kind: str
+    depth: int
+    channels: int
+
+
 class BlockScores(NamedTuple):
     """As the real one."""
 
@@ -76,10 +85,11 @@ class FakeScorer:
     )
 
     @property
-    def slots(self) -> dict[str, list[str]]:
+    def layout(self) -> dict[str, tuple[Slot, ...]]:
         """One layer for each gene."""
-        layers = [f"layer{i}" for i in range(len(self.space.choices))]
-        return {"trace": layers, "spectrum": layers, "none": []}
+        genes = range(len(self.space.choices))
+        layers = tuple(Slot(f"layer{i}", "conv", i, 4) for i in genes)
+        return {"trace": layers, "spectrum": layers, "none": ()}
 
     def describe(self) -> dict:
         """What defines the numbers."""

@@ -107,6 +107,9 @@ MISTAKES = {
     ),
     "no truth": ("correlate absent --truth", "give at least one truth"),
     "no run": ("correlate absent --truth analog", "absent is not a run"),
+    "no truth to ablate": ("ablate absent --truth", "give at least one truth"),
+    "no run to ablate": ("ablate absent --truth analog", "absent is not a run"),
+    "no matrix": ("matrix absent", "absent is not a run"),
     "no folder": ("fsck absent", "absent"),
 }
 

@@ -30,12 +30,15 @@ store
 tables
 progress
 sweep
-truth rank inputs bank
-report plot
+truth rank inputs bank ensembles
+columns variants
+report
+ablation matrix plot
 oracle_cases
 oracle
 testing
 startup
+commands
 cli
 __main__
 """

@@ -77,7 +77,8 @@ def test_readings_are_one_row_per_class_and_seed(tmp_path):
         (toy().to_str(c), seed) for c in classes for seed in scorer.seeds
     )
     meters = json.loads(table.schema.metadata[b"jaxproxy_meters"])
-    assert meters["spectrum"] == {"slots": scorer.slots["spectrum"], "shape": [5, 2]}
+    slots = [slot._asdict() for slot in scorer.layout["spectrum"]]
+    assert meters["spectrum"] == {"slots": slots, "shape": [5, 2]}
     assert table.schema.field("spectrum").type == pa.list_(pa.float32(), 10)
     row = table.to_pylist()[7]
     code = toy().from_str(row["class_arch"])

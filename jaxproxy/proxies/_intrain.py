@@ -7,6 +7,7 @@ g_i of each parameter tensor and o = sum_i h_i, the score is gamma (1 + o) / log
 """
 
 from collections.abc import Callable, Collection
+from typing import Literal, get_args
 
 import jax.numpy as jnp
 
@@ -17,8 +18,12 @@ from jaxproxy.types import Array
 
 __all__ = ["capacity", "gamma", "gradient_health", "intrain", "log_participation_ratio"]
 
-COUPLINGS = ("product", "sum", "gamma", "o")
-DEAD = ("paper", "live")
+Coupling = Literal["product", "sum", "gamma", "o"]
+Dead = Literal["paper", "live"]
+Depth = Literal["log", "sqrt", "linear", "none"]
+Observations = Literal["pixels", "raw", "images"]
+
+COUPLINGS, DEAD = get_args(Coupling), get_args(Dead)
 DEPTHS: dict[str, Callable[[Array], Array]] = {
     "log": lambda n: jnp.log(n + 1),
     "sqrt": lambda n: jnp.sqrt(n + 1),
@@ -84,9 +89,9 @@ def gradient_health(readings: Readings, meter: Meter, *, eps: float = 1e-10) -> 
 def capacity(
     *,
     layers: str = "conv",
-    depth: str = "log",
-    dead: str = "live",
-    rows: str = "pixels",
+    depth: Depth = "log",
+    dead: Dead = "live",
+    rows: Observations = "pixels",
 ) -> Proxy:
     r"""InTrain's forward half: :math:`\sum_l \log PR(C_l) / \log(L + 1)`, live layers.
 
@@ -114,10 +119,10 @@ def intrain(
     *,
     layers: str = "conv",
     params: str = "weights",
-    dead: str = "paper",
-    coupling: str = "product",
-    depth: str = "log",
-    rows: str = "pixels",
+    dead: Dead = "paper",
+    coupling: Coupling = "product",
+    depth: Depth = "log",
+    rows: Observations = "pixels",
 ) -> Proxy:
     r"""Intrinsic trainability, :math:`\gamma (1 + o) / \log(L + 1)`.
 

@@ -1,0 +1,103 @@
+"""How the declared variants of a proxy rank, from the readings of one run (host)."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich.console import RenderableType
+
+from jaxproxy.bank import evaluate
+from jaxproxy.columns import Column, archs_of, reachable, truth_column
+from jaxproxy.report import compare, correlation_tables
+from jaxproxy.store import Run
+from jaxproxy.truth import Truth
+from jaxproxy.variants import variants
+
+__all__ = ["SETS", "Ablation", "ablate", "ablation_tables"]
+
+SETS = ("all", "reachable")
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """The variants of a proxy that a run allows, and what it lacks for the others.
+
+    Attributes:
+      records: as those of :func:`~jaxproxy.report.correlations`, with ``options``, the
+        choice of each option; best tau first for each truth.
+      left_out: meter that the run has not taken -> number of variants that need it.
+      num_left_out: variants left out; some may need several meters.
+    """
+
+    records: list[dict[str, Any]]
+    left_out: dict[str, int]
+    num_left_out: int
+
+
+def ablate(
+    run: Run,
+    proxy: str,
+    truths: Sequence[Truth],
+    *,
+    subset: str = "all",
+    num_bootstrap: int = 0,
+) -> Ablation:
+    """Correlations of every declared variant whose meters the run has.
+
+    Args:
+      run: a run with readings.
+      proxy: a name, or a variant whose written options stay as they are.
+      truths: accuracies to rank against.
+      subset: ``"all"``, or ``"reachable"``: without unreachable operations.
+      num_bootstrap: resamples for the intervals; 0 for none.
+
+    Raises:
+      ValueError: unknown subset, no variant to evaluate, or a truth that has none of
+        the architectures.
+      StoreError: the run cannot be read, or has no readings.
+    """
+    if subset not in SETS:
+        raise ValueError(f"unknown set {subset!r}; choose from {SETS}")
+    taken = set(run.manifest["scorer"]["meters"])
+    grid = variants(proxy)
+    missing = [{m.name for m in v.proxy.meters} - taken for v in grid]
+    kept = [v for v, m in zip(grid, missing, strict=True) if v.proxy.score and not m]
+    left_out = dict(Counter(name for names in missing for name in sorted(names)))
+    if not kept:
+        raise ValueError(
+            f"{run.path} has no readings for any variant of {proxy!r}; the missing "
+            f"meters are {sorted(left_out)}"
+        )
+    columns = []
+    scores = evaluate(run, [variant.proxy for variant in kept])
+    for variant in kept:
+        name, higher = variant.proxy.name, variant.proxy.higher_is_better
+        values = scores[name]
+        columns.append(Column(name, values, np.isfinite(values), higher))
+    archs = archs_of(run)
+    members = np.ones(len(archs), bool)
+    if subset == "reachable":
+        members = reachable(run, archs)
+    options = {variant.proxy.name: variant.options for variant in kept}
+    records = []
+    for truth in truths:
+        accuracy = truth_column(run, archs, truth)
+        found = compare(columns, accuracy, members, num_bootstrap=num_bootstrap)
+        rows: list[dict[str, Any]] = [
+            {**r, "set": subset, "options": options[r["proxy"]]} for r in found
+        ]
+        taus = [record["tau"] for record in rows]
+        best_first = np.argsort(np.negative(taus), kind="stable")  # NaN comes last
+        records += [rows[place] for place in best_first]
+    return Ablation(records, left_out, len(grid) - len(kept))
+
+
+def ablation_tables(ablation: Ablation) -> Iterator[RenderableType]:
+    """A table for each truth, best tau first, and what was left out."""
+    yield from correlation_tables(ablation.records)
+    if ablation.num_left_out:
+        yield f"{ablation.num_left_out} more variants need meters that the run lacks:"
+    for meter, number in ablation.left_out.items():
+        yield f"  {meter}: {number} variants"

@@ -1,0 +1,194 @@
+"""The commands that read a finished run, and the kinds of options of all commands.
+
+Options are fields of dataclasses. Everything slow to import is imported where it is
+used, so that ``jaxproxy --help`` answers at once.
+"""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+if TYPE_CHECKING:
+    from jaxproxy.store import Run
+    from jaxproxy.truth import Truth
+
+Number = Annotated[int | None, arg(metavar="N", help_behavior_hint="")]
+File = Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")]
+Folder = Annotated[Path, arg(metavar="RUN")]
+Names = Annotated[tuple[str, ...], arg(metavar="NAME ...")]
+Truths = Annotated[tuple[str, ...], arg(metavar="TRUTH ...", help_behavior_hint="")]
+Flag = Annotated[FlagCreatePairsOff[bool], arg(help_behavior_hint="")]
+
+
+def show(*items: Any) -> None:
+    """Prints lines and tables."""
+    from jaxproxy.report import make_console
+
+    console = make_console()
+    for item in items:
+        console.print(item, soft_wrap=isinstance(item, str))
+
+
+def _open(
+    path: Path, specs: Sequence[str], *, some: bool = True
+) -> "tuple[Run, list[Truth]]":
+    """The run and the truths to compare it with; an error if there are to be some."""
+    from jaxproxy.store import Run
+    from jaxproxy.truth import load_truth
+
+    if some and not specs:
+        raise ValueError("give at least one truth, such as FILE.csv:COLUMN")
+    return Run.open(path), [load_truth(spec) for spec in specs]
+
+
+def _plotter(name: str, path: Path | None) -> Callable[..., None]:
+    """A function of ``jaxproxy.plot`` that draws to a file, or one that does nothing.
+
+    What would prevent the figure is found before anything is computed.
+    """
+    if path is None:
+        return lambda *arguments: None
+    from jaxproxy import plot
+
+    plot.check_path(path)
+    return functools.partial(getattr(plot, name), path=path)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Correlate:
+    """Compare the scores of a run with trained accuracies."""
+
+    run: Positional[Folder]
+    """Run folder."""
+    truth: Truths
+    """Trained accuracies, one or several: FILE.csv:COLUMN (or .csv.gz) or analog."""
+    bootstrap: Annotated[int, arg(metavar="N")] = 0
+    """Resamples of the architectures for 95 % intervals; none by default."""
+    json: Flag = False
+    """Print a list of records and nothing else."""
+
+    def __call__(self) -> int:
+        """Prints the report."""
+        from jaxproxy import report
+
+        run, truths = _open(self.run, self.truth)
+        records = report.correlations(run, truths, num_bootstrap=self.bootstrap)
+        if self.json:
+            print(json.dumps(report.to_json(records), indent=2))
+        else:
+            show(*report.correlation_tables(records))
+        return 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ablate:
+    """Compare the declared variants of a proxy, from the readings of one run."""
+
+    run: Positional[Folder]
+    """Run folder."""
+    truth: Truths
+    """Trained accuracies, one or several: FILE.csv:COLUMN (or .csv.gz) or analog."""
+    proxy: str = "intrain"
+    """Proxy; options that are written, as in 'intrain(dead=live)', stay so."""
+    set: Literal["all", "reachable"] = "all"
+    """All architectures, or those without unreachable operations."""
+    bootstrap: Annotated[int, arg(metavar="N")] = 0
+    """Resamples of the architectures for 95 % intervals; none by default."""
+    json: Flag = False
+    """Print one object and nothing else."""
+    plot: File = None
+    """Draw the variants into a .png or .svg file."""
+
+    def __call__(self) -> int:
+        """Prints the report, and draws it if asked to."""
+        draw = _plotter("plot_ablation", self.plot)
+        from jaxproxy import report
+        from jaxproxy.ablation import ablate, ablation_tables
+        from jaxproxy.startup import set_up_jax
+
+        set_up_jax()
+        run, truths = _open(self.run, self.truth)
+        found = ablate(
+            run, self.proxy, truths, subset=self.set, num_bootstrap=self.bootstrap
+        )
+        if self.json:
+            print(json.dumps(report.to_json(dataclasses.asdict(found)), indent=2))
+        else:
+            show(*ablation_tables(found))
+        draw(found.records)
+        return 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Matrix:
+    """Correlate the proxies of a run with each other, and beyond mere counts."""
+
+    run: Positional[Folder]
+    """Run folder."""
+    truth: Truths = ()
+    """Trained accuracies: FILE.csv:COLUMN (or .csv.gz) or analog."""
+    given: Annotated[
+        tuple[Literal["params", "macs"], ...],
+        arg(metavar="COUNT ...", help_behavior_hint=""),
+    ] = ()
+    """Counts to hold fixed, params, macs or both: do proxies merely count?"""
+    measure: Literal["spearman", "kendall"] = "spearman"
+    """Rank correlation of the matrix; what holds counts fixed is Spearman's."""
+    json: Flag = False
+    """Print one object and nothing else."""
+    plot: File = None
+    """Draw the matrix into a .png or .svg file."""
+
+    def __call__(self) -> int:
+        """Prints the report, and draws it if asked to."""
+        draw = _plotter("plot_matrix", self.plot)
+        from jaxproxy import report
+        from jaxproxy.matrix import matrix, matrix_tables
+
+        if self.given and not self.truth:
+            raise ValueError("--given needs a --truth to correlate with")
+        run, truths = _open(self.run, self.truth, some=False)
+        found = matrix(run, truths, given=self.given, measure=self.measure)
+        if self.json:
+            print(json.dumps(report.to_json(dataclasses.asdict(found)), indent=2))
+        else:
+            show(*matrix_tables(found))
+        draw(found.names, found.values, found.measure)
+        return 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class List:
+    """List proxies with their options, spaces and presets."""
+
+    def __call__(self) -> int:
+        """Prints what can be chosen."""
+        from jaxproxy import report
+
+        show(*report.catalogue())
+        return 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fsck:
+    """Find and remove what an accident left in a run folder."""
+
+    run: Positional[Folder]
+    """Run folder, which no process may be writing to."""
+    dry_run: Flag = False
+    """Only report; exit with 1 if there is anything."""
+
+    def __call__(self) -> int:
+        """Prints a line for each file found."""
+        from jaxproxy.store import Run
+
+        problems = Run(self.run).fsck(delete=not self.dry_run)
+        show(*problems or [f"{self.run}: nothing wrong"])
+        if problems and not self.dry_run:
+            show("removed; the same `jaxproxy score` command scores them again")
+        return int(self.dry_run and bool(problems))
