@@ -8,6 +8,7 @@ from jaxproxy.meters._covariance import (
     spectrum,
 )
 from jaxproxy.meters._gradient import PARAMETERS, gradient
+from jaxproxy.meters._influence import influence
 from jaxproxy.meters._meter import Meter, Probe
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Probe",
     "covariance",
     "gradient",
+    "influence",
     "renyi_entropy",
     "spectrum",
 ]

@@ -9,6 +9,7 @@ from jaxproxy.proxies._counts import macs, params
 from jaxproxy.proxies._epsinas import epsinas
 from jaxproxy.proxies._intrain import capacity, intrain
 from jaxproxy.proxies._proxy import Proxy
+from jaxproxy.proxies._readings import participation, variance
 
 __all__ = ["PROXIES", "parse_proxy"]
 
@@ -18,6 +19,8 @@ PROXIES: dict[str, Callable[..., Proxy]] = {
     "epsinas": epsinas,
     "params": params,
     "macs": macs,
+    "participation": participation,
+    "variance": variance,
 }
 
 
