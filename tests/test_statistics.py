@@ -10,7 +10,7 @@ import pytest
 from jaxproxy import make_scorer
 from jaxproxy.meters import covariance, influence
 from jaxproxy.network import Network, Tap
-from jaxproxy.proxies import Proxy, participation, variance
+from jaxproxy.proxies import SPREAD, Proxy, parse_proxy, participation, variance
 from jaxproxy.readings import Readings, collect
 from jaxproxy.spaces import nasbench201
 from jaxproxy.testing import check_proxy
@@ -182,6 +182,13 @@ def test_a_network_without_operations(scores: dict[str, np.ndarray]) -> None:
     assert cell[4] == 0
     assert (cell[:4] > 0).all()
     assert all(np.isfinite(values[4]).all() for values in scores.values())
+
+
+def test_spread_is_six_readings_of_one_forward_pass() -> None:
+    proxies = [parse_proxy(text) for text in SPREAD]
+    assert [proxy.name for proxy in proxies] == list(SPREAD)
+    assert [proxy.higher_is_better for proxy in proxies] == [True] * 5 + [False]
+    assert {m.phase for proxy in proxies for m in proxy.meters} == {"forward"}
 
 
 def test_contract() -> None:
