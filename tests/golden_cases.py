@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxproxy.oracle_cases import Case
+from jaxproxy.oracle_cases import parameters as place
 from jaxproxy.spaces import nasbench201
 from jaxproxy.types import Array, Batch, Fidelity
 

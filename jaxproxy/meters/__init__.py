@@ -18,6 +18,7 @@ from jaxproxy.meters._gradient import (
     weight_norm,
     weight_size,
 )
+from jaxproxy.meters._influence import influence
 from jaxproxy.meters._layer import (
     features,
     fisher_information,
@@ -58,6 +59,7 @@ __all__ = [
     "gradient_norm",
     "gradient_signs",
     "gradient_values",
+    "influence",
     "input_correlation",
     "log_scale",
     "logits",

@@ -15,6 +15,10 @@ class Activation:
     Networks that have normalised an activation know its mean and covariance; giving
     them here spares every meter the pass over memory. Both the value and the moments
     may be thunks, called only if a meter asks.
+
+    Attributes:
+      used: bool[], whether the network's output can depend on it, as far as the
+        structure of the architecture tells; True where the network does not know.
     """
 
     def __init__(
@@ -23,10 +27,12 @@ class Activation:
         shape: tuple[int, ...] | None = None,
         *,
         moments: Callable[[], tuple[Array, Array]] | None = None,
+        used: Array | bool = True,
     ) -> None:
         """Wraps an array, or a thunk and its shape."""
         self._value = value
         self._moments = moments
+        self.used = used
         self.shape: tuple[int, ...] = (
             shape if shape is not None else value.shape  # type: ignore[union-attr]
         )

@@ -15,6 +15,7 @@ from jaxproxy.proxies._jacobian import epe_nas, jacov
 from jaxproxy.proxies._meco import meco
 from jaxproxy.proxies._patterns import linear_regions, naswot, ntk, swap
 from jaxproxy.proxies._proxy import Proxy
+from jaxproxy.proxies._readings import SPREAD, STATISTICS, participation, variance
 from jaxproxy.proxies._saliency import (
     fisher,
     grad_norm,
@@ -30,6 +31,8 @@ from jaxproxy.proxies._zen import zen
 
 __all__ = [
     "PROXIES",
+    "SPREAD",
+    "STATISTICS",
     "Proxy",
     "az_expressivity",
     "az_progressivity",
@@ -56,11 +59,13 @@ __all__ = [
     "num_tensors",
     "params",
     "parse_proxy",
+    "participation",
     "plain",
     "search_weights",
     "snip",
     "swap",
     "synflow",
+    "variance",
     "vkdnw_entropy",
     "weight_agnostic",
     "xi_gsnr",

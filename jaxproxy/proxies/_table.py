@@ -19,6 +19,7 @@ from jaxproxy.proxies._jacobian import epe_nas, jacov
 from jaxproxy.proxies._meco import meco
 from jaxproxy.proxies._patterns import linear_regions, naswot, ntk, swap
 from jaxproxy.proxies._proxy import Proxy
+from jaxproxy.proxies._readings import participation, variance
 from jaxproxy.proxies._saliency import (
     fisher,
     grad_norm,
@@ -64,6 +65,8 @@ PROXIES: dict[str, Callable[..., Proxy]] = {
     "meco": meco,
     "cv": cv,
     "weight_agnostic": weight_agnostic,
+    "participation": participation,
+    "variance": variance,
 }
 
 

@@ -32,6 +32,7 @@ __all__ = [
     "is_conv",
     "put",
     "store",
+    "used_edges",
 ]
 
 NONE, SKIP, CONV1, CONV3, POOL = range(5)
@@ -195,6 +196,21 @@ def alive_nodes(code: Array, bias: Array) -> Array:
     # Unrolled: a loop would cost more than these few comparisons.
     _, nodes = lax.scan(cell, jnp.ones((), bool), lifts, unroll=True)
     return jnp.concatenate([jnp.ones(1, bool), nodes.reshape(-1)])
+
+
+def used_edges(code: Array) -> Array:
+    """Edges bool[6] that lie on a path from the cell's input to its output."""
+    runs = code != NONE
+    fed, read = [jnp.ones((), bool)], [jnp.ones((), bool)]
+    for node in (1, 2, 3):
+        ends = [e for e in range(6) if DST[e] == node]
+        fed.append(jnp.stack([runs[e] & fed[SRC[e]] for e in ends]).any())
+    for node in (2, 1, 0):
+        starts = [e for e in range(6) if SRC[e] == node]
+        # ``read`` holds the later nodes, this one's successor first.
+        onward = [runs[e] & read[DST[e] - node - 1] for e in starts]
+        read.insert(0, jnp.stack(onward).any())
+    return runs & jnp.stack([fed[a] & read[b] for a, b in zip(SRC, DST, strict=True)])
 
 
 def is_conv(op: Array) -> Array:

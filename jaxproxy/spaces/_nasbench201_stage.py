@@ -39,6 +39,7 @@ from jaxproxy.spaces._nasbench201_cells import (
     blank_rows,
     is_conv,
     put,
+    used_edges,
 )
 from jaxproxy.types import Array
 
@@ -130,6 +131,7 @@ class _Operations:
     ) -> None:
         """For nodes like float[B, H, W, C]."""
         self.probe, self.params, self.code = probe, params, code
+        self.used = used_edges(code)
         self.shape = like.shape
         self.silence: Table = {
             kind: blank(lambda a, kind=kind: probe.forward(kind, Activation(a)), like)
@@ -154,12 +156,12 @@ class _Operations:
 
     def skip(self, i: Array, source: Array, nodes: Array) -> tuple[_Edge, Table]:
         y = at(nodes, source)
-        rows = {"skip": self.probe.forward("skip", Activation(y))}
+        rows = {"skip": self.probe.forward("skip", self._activation(i, y))}
         return self.silent._replace(output=y), self.silence | rows
 
     def pool(self, i: Array, source: Array, nodes: Array) -> tuple[_Edge, Table]:
         y = avg_pool(at(nodes, source), 3, padding=1)
-        rows = {"pool": self.probe.forward("pool", Activation(y))}
+        rows = {"pool": self.probe.forward("pool", self._activation(i, y))}
         return self.silent._replace(output=y), self.silence | rows
 
     def conv1(self, i: Array, source: Array, nodes: Array) -> tuple[_Edge, Table]:
@@ -176,11 +178,9 @@ class _Operations:
             cov=input_cov,
             inverse=inverse,
         )
-        relu = Activation(r, moments=lambda: (input_mean, input_cov))
-        z = Activation(
-            lambda: conv(r, self.params.conv1[i]),
-            self.shape,
-            moments=lambda: (mean, cov),
+        relu = self._activation(i, r, lambda: (input_mean, input_cov))
+        z = self._activation(
+            i, lambda: conv(r, self.params.conv1[i]), lambda: (mean, cov)
         )
         return edge, self._measure(i, relu, z, edge)
 
@@ -190,17 +190,28 @@ class _Operations:
         mean, cov = gram_moments(output)
         inverse, gain, offset = self._normaliser(i, mean, cov)
         edge = _Edge(output, gain, offset, mean, self.square, inverse)
-        z = Activation(output, moments=lambda: (mean, cov))
-        return edge, self._measure(i, Activation(r), z, edge)
+        z = self._activation(i, output, lambda: (mean, cov))
+        return edge, self._measure(i, self._activation(i, r), z, edge)
 
     def dead(self, i: Array, source: Array, nodes: Array) -> tuple[_Edge, Table]:
         """Any operation on zeros; rows of kinds that it does not have are masked."""
-        zero = Activation(self.silent.output, moments=lambda: (self.zeros, self.square))
+        zero = self._activation(
+            i, self.silent.output, lambda: (self.zeros, self.square)
+        )
         convolves = is_conv(self.code[i % 6])
         offset = jnp.where(convolves, self.params.bias[i], 0)
         edge = self.silent._replace(offset=offset)
         others = {kind: self.probe.forward(kind, zero) for kind in ("skip", "pool")}
         return edge, self._measure(i, zero, zero, edge) | others
+
+    def _activation(
+        self,
+        i: Array,
+        value: Array | Callable[[], Array],
+        moments: Callable[[], tuple[Array, Array]] | None = None,
+    ) -> Activation:
+        used = self.used[i % 6]
+        return Activation(value, self.shape, moments=moments, used=used)
 
     def _normaliser(
         self, i: Array, mean: Array, cov: Array
@@ -214,10 +225,8 @@ class _Operations:
             gain = edge.inverse * self.params.scale[i]
             return self.params.bias[i], z.moments[1] * gain * gain[:, None]
 
-        bn = Activation(
-            lambda: edge.output * edge.gain + edge.offset,
-            self.shape,
-            moments=normalised,
+        bn = self._activation(
+            i, lambda: edge.output * edge.gain + edge.offset, normalised
         )
         measured = {"relu": relu, "conv": z, "bn_input": z, "bn": bn}
         rows = {kind: self.probe.forward(kind, a) for kind, a in measured.items()}
