@@ -26,7 +26,9 @@ from jaxproxy.commands import (
     Matrix,
     Names,
     Number,
+    Plan,
     Truths,
+    column_names,
     show,
 )
 
@@ -78,7 +80,7 @@ class Score:
     num_classes: Number = None
     """Outputs of the network, in place of the space's."""
     images: File = None
-    """Images for epsinas: an npz file with x, uint8 or float [N, R, R, 3]."""
+    """Images for proxies that take them: npz with x [N, R, R, 3] and labels y [N]."""
     devices: Number = None
     """Devices to use, all by default; on the CPU, each is a processor core."""
     deduplicate: Flag = False
@@ -109,38 +111,26 @@ class Score:
         except Interrupted as stop:  # which has been logged
             return 128 + stop.signum
         show(report.settings(run), speed)
-        show(report.proxy_table(run), report.top_table(run, self._names()[0]))
+        first = column_names(self.proxies)[0]
+        show(report.proxy_table(run), report.top_table(run, first))
         if truths:
             show(*report.correlation_tables(report.correlations(run, truths)))
         show(f"the run is in {self.out}")
         return 0
-
-    def _names(self) -> list[str]:
-        """What ``--proxies`` asks for, as columns are named."""
-        from jaxproxy.ensembles import ENSEMBLES
-        from jaxproxy.proxies import PROXIES, parse_proxy
-
-        for text in self.proxies:
-            name = text.partition("(")[0].strip()
-            if name not in PROXIES and text not in ENSEMBLES:
-                raise ValueError(
-                    f"unknown proxy {name!r}; choose from {sorted(PROXIES)}, or from "
-                    f"the ensembles {sorted(ENSEMBLES)}"
-                )
-        texts = self.proxies
-        return [t if t in ENSEMBLES else parse_proxy(t).name for t in texts]
 
     def _scorer(self, space: "Space") -> "Scorer":
         from jaxproxy.ensembles import expand
         from jaxproxy.inputs import read_images
         from jaxproxy.score import make_scorer
 
+        images, labels = read_images(self.images) if self.images else (None, None)
         return make_scorer(
             space,
-            expand(self._names()),
+            expand(column_names(self.proxies)),
             fidelity=self._fidelity(),
             seeds=self.seeds,
-            images=read_images(self.images) if self.images else None,
+            images=images,
+            labels=labels,
             devices=self.devices,
         )
 
@@ -233,6 +223,7 @@ def _parse(argv: Sequence[str] | None) -> Command:
         "ablate": Ablate,
         "matrix": Matrix,
         "list": List,
+        "plan": Plan,
         "fsck": Fsck,
     }
     command = tyro.extras.subcommand_cli_from_dict(

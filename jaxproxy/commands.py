@@ -34,6 +34,25 @@ def show(*items: Any) -> None:
         console.print(item, soft_wrap=isinstance(item, str))
 
 
+def column_names(texts: Sequence[str]) -> list[str]:
+    """Proxies and ensembles that were asked for, as columns are named.
+
+    Raises:
+      ValueError: an unknown one, or a malformed variant.
+    """
+    from jaxproxy.ensembles import ENSEMBLES
+    from jaxproxy.proxies import PROXIES, parse_proxy
+
+    for text in texts:
+        name = text.partition("(")[0].strip()
+        if name not in PROXIES and text not in ENSEMBLES:
+            raise ValueError(
+                f"unknown proxy {name!r}; choose from {sorted(PROXIES)}, or from "
+                f"the ensembles {sorted(ENSEMBLES)}"
+            )
+    return [t if t in ENSEMBLES else parse_proxy(t).name for t in texts]
+
+
 def _open(
     path: Path, specs: Sequence[str], *, some: bool = True
 ) -> "tuple[Run, list[Truth]]":
@@ -159,6 +178,29 @@ class Matrix:
         else:
             show(*matrix_tables(found))
         draw(found.names, found.values, found.measure)
+        return 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Show what scoring would run: passes, what they share and what they measure."""
+
+    proxies: Annotated[Positional[tuple[str, ...]], arg(metavar="NAME ...")]
+    """Proxies, variants and ensembles, as for `jaxproxy score`."""
+
+    def __call__(self) -> int:
+        """Prints a row for every pass."""
+        from jaxproxy.ensembles import expand
+        from jaxproxy.plan import plan_table, summary
+        from jaxproxy.proxies import parse_proxy
+
+        if not self.proxies:
+            raise ValueError("give at least one proxy, such as intrain")
+        names = expand(column_names(self.proxies))
+        proxies = [parse_proxy(name) for name in names]
+        if any(proxy.meters for proxy in proxies):
+            show(plan_table(proxies))
+        show(*summary(proxies))
         return 0
 
 

@@ -192,6 +192,21 @@ ENSEMBLES: dict[str, Ensemble] = _make_table(
         vote,
         "Abdelfattah et al., Zero-cost proxies for lightweight NAS, ICLR 2021",
     ),
+    # Chosen by benchmarks/select_readings.py on 500 architectures of NAS-Bench-201 and
+    # their CIFAR-10 accuracies, at the preset fast; its results are committed.
+    Ensemble(
+        "spread",
+        (
+            "participation(layers=conv,over=sqrt,relative=yes)",
+            "participation(layers=bn,over=sqrt,relative=yes)",
+            "participation(layers=relu,over=max,relative=yes)",
+            "participation(layers=relu,over=max)",
+            "variance(layers=relu,over=std)",
+            "variance(layers=conv,over=max,prefer=less)",
+        ),
+        log_rank_sum,
+        "ours: six readings of how activations spread, one forward pass",
+    ),
 )
 """Every ensemble by name; a proxy of the same name would hide behind it."""
 

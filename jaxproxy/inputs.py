@@ -43,11 +43,12 @@ def _numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
             yield number, line.strip()
 
 
-def read_images(path: Path) -> np.ndarray:
-    """Images float32[N, R, R, 3] of an npz file, mean 0 and deviation 1 per channel.
+def read_images(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """Images float32[N, R, R, 3] of an npz file and their labels, if it has any.
 
     The file has ``x``, uint8 from 0 to 255 or float in any unit, and may have labels
-    ``y``, integer[N], which no proxy uses yet. It is standardised as a whole.
+    ``y``, integer[N]. Images are standardised as a whole: mean 0 and deviation 1 per
+    channel.
 
     Raises:
       ValueError: no such file or array, a wrong type or shape, a value that is not
@@ -70,7 +71,7 @@ def read_images(path: Path) -> np.ndarray:
             f"image {broken[0]} of {path} has NaN or infinity ({len(broken)} such "
             f"of {len(x)})"
         )
-    return _standardised(x, path)
+    return _standardised(x, path), arrays.get("y")
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:

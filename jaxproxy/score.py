@@ -69,13 +69,16 @@ def make_scorer(
     if images is None and needy:
         raise ValueError(f"{needy[0]} is scored on images; none were given")
     given = _checked_images(images, labels, space.num_classes)
+    source = "grey images, 64 of 32x32"
+    if images is not None:
+        source = _digest(given, labels is not None)
     return Scorer(
         space,
         chosen,
         fidelity=fidelity,
         seeds=numbers,
         images=given,
-        image_source="grey images, 64 of 32x32" if images is None else _digest(given.x),
+        image_source=source,
         devices=used,
         block_size=-(-block_size // len(used)) * len(used),
     )
@@ -166,6 +169,10 @@ def _checked_images(
     return Batch(jnp.asarray(images, jnp.float32), jnp.asarray(y, jnp.int32))
 
 
-def _digest(images: Array) -> str:
-    data = np.ascontiguousarray(images)
-    return f"{list(data.shape)} sha256:{hashlib.sha256(data.tobytes()).hexdigest()}"
+def _digest(images: Batch, labelled: bool) -> str:
+    data = np.ascontiguousarray(images.x)
+    text = f"{list(data.shape)} sha256:{hashlib.sha256(data.tobytes()).hexdigest()}"
+    if not labelled:
+        return text
+    labels = hashlib.sha256(np.ascontiguousarray(images.y).tobytes()).hexdigest()
+    return f"{text}, labels sha256:{labels}"

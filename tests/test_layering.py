@@ -33,7 +33,7 @@ sweep
 truth rank inputs bank ensembles
 columns variants
 report
-ablation matrix plot
+ablation matrix plot plan
 oracle_cases
 oracle
 testing

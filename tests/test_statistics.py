@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from jaxproxy import make_scorer
+from jaxproxy.ensembles import ENSEMBLES
 from jaxproxy.meters import covariance, influence
 from jaxproxy.network import Network, Tap
-from jaxproxy.proxies import SPREAD, Proxy, parse_proxy, participation, variance
+from jaxproxy.proxies import Proxy, parse_proxy, participation, variance
 from jaxproxy.readings import Readings, collect
 from jaxproxy.spaces import nasbench201
 from jaxproxy.testing import check_proxy
@@ -185,8 +186,8 @@ def test_a_network_without_operations(scores: dict[str, np.ndarray]) -> None:
 
 
 def test_spread_is_six_readings_of_one_forward_pass() -> None:
-    proxies = [parse_proxy(text) for text in SPREAD]
-    assert [proxy.name for proxy in proxies] == list(SPREAD)
+    proxies = [parse_proxy(text) for text in ENSEMBLES["spread"].components]
+    assert [proxy.name for proxy in proxies] == list(ENSEMBLES["spread"].components)
     assert [proxy.higher_is_better for proxy in proxies] == [True] * 5 + [False]
     assert {m.phase for proxy in proxies for m in proxy.meters} == {"forward"}
 

@@ -15,7 +15,7 @@ from jaxproxy.proxies._jacobian import epe_nas, jacov
 from jaxproxy.proxies._meco import meco
 from jaxproxy.proxies._patterns import linear_regions, naswot, ntk, swap
 from jaxproxy.proxies._proxy import Proxy
-from jaxproxy.proxies._readings import SPREAD, STATISTICS, participation, variance
+from jaxproxy.proxies._readings import STATISTICS, participation, variance
 from jaxproxy.proxies._saliency import (
     fisher,
     grad_norm,
@@ -31,7 +31,6 @@ from jaxproxy.proxies._zen import zen
 
 __all__ = [
     "PROXIES",
-    "SPREAD",
     "STATISTICS",
     "Proxy",
     "az_expressivity",

@@ -15,21 +15,7 @@ from jaxproxy.proxies._proxy import Proxy
 from jaxproxy.readings import Readings
 from jaxproxy.types import Array
 
-__all__ = ["SPREAD", "STATISTICS", "participation", "variance"]
-
-SPREAD = (
-    "participation(layers=conv,over=sqrt,relative=yes)",
-    "participation(layers=bn,over=sqrt,relative=yes)",
-    "participation(layers=relu,over=max,relative=yes)",
-    "participation(layers=relu,over=max)",
-    "variance(layers=relu,over=std)",
-    "variance(layers=conv,over=max,prefer=less)",
-)
-"""Readings to rank together by the sum of log(rank / N), as AZ-NAS fuses ranks.
-
-Chosen by benchmarks/select_readings.py on 500 architectures of NAS-Bench-201 and their
-CIFAR-10 accuracies at the preset ``fast``; see benchmarks/results/select_readings.json.
-"""
+__all__ = ["STATISTICS", "participation", "variance"]
 
 PREFER = ("more", "less")
 RELATIVE = ("no", "yes")

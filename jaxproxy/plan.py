@@ -1,0 +1,61 @@
+"""What a request would run: passes, what they share, and what they measure (host)."""
+
+from collections.abc import Iterator, Sequence
+
+from rich.table import Table
+
+from jaxproxy.passes import Pass, make_passes
+from jaxproxy.proxies import Proxy
+from jaxproxy.report import make_table
+
+__all__ = ["plan_table", "summary"]
+
+
+def plan_table(proxies: Sequence[Proxy]) -> Table:
+    """One row for every pass: its setup, what it runs, its meters and their proxies."""
+    table = make_table(
+        "for each architecture and seed",
+        *("weights", "input", "BatchNorm", "derivative of", "runs", "meters", "for"),
+    )
+    for run in make_passes(m for proxy in proxies for m in proxy.meters):
+        meters = [meter.name.removesuffix(run.setup.label) for meter in run.meters]
+        users = [p.name for p in proxies if set(p.meters) & set(run.meters)]
+        table.add_row(
+            run.setup.weights,
+            _inputs(run),
+            run.setup.norm,
+            run.setup.loss.replace("_", " ") if _differentiates(run) else "-",
+            ", ".join(_runs(run)),
+            ", ".join(meters),
+            ", ".join(users),
+        )
+    return table
+
+
+def summary(proxies: Sequence[Proxy]) -> Iterator[str]:
+    """Lines on what has no pass to share: programs of their own, and exact counts."""
+    own = [proxy.name for proxy in proxies if proxy.program is not None]
+    counts = [proxy.name for proxy in proxies if proxy.count is not None]
+    if own:
+        yield f"by programs of their own: {', '.join(own)}"
+    if counts:
+        yield f"counted without a network: {', '.join(counts)}"
+
+
+def _inputs(run: Pass) -> str:
+    setup = run.setup
+    count = f"{setup.batches} x " if setup.batches > 1 else ""
+    size = f", {setup.batch_size} a batch" if setup.batch_size is not None else ""
+    return f"{count}{setup.inputs}{size}{', one by one' if setup.single else ''}"
+
+
+def _differentiates(run: Pass) -> bool:
+    return run.backward or bool(run.whole)
+
+
+def _runs(run: Pass) -> Iterator[str]:
+    times = "for every class, " if run.setup.loss == "logit" else ""
+    if run.taps:
+        yield f"{times}forward and backward" if run.backward else "forward"
+    if run.whole:
+        yield "the network as a whole"
