@@ -30,10 +30,13 @@ def is_large(shape: tuple[int, ...]) -> bool:
 
 
 def tile_size(shape: tuple[int, ...]) -> int:
-    """The most images, a divisor of B, that have at most ``_TILE`` elements, or one."""
+    """The most images, a divisor of B, that have at most ``_TILE`` elements.
+
+    Two or more, if B is: XLA is slow with single images.
+    """
     batch, image = shape[0], math.prod(shape[1:])
-    sizes = [n for n in range(1, batch + 1) if batch % n == 0]
-    return max((n for n in sizes if n * image <= _TILE), default=1)
+    sizes = [n for n in range(2, batch + 1) if batch % n == 0] or [1]
+    return max((n for n in sizes if n * image <= _TILE), default=sizes[0])
 
 
 def over_tiles(function: Callable[..., tuple[Any, Any]], *rows: Row) -> tuple[Any, Any]:

@@ -13,6 +13,7 @@ Both are written by hand, for these reasons:
 * one Gram product gives BatchNorm its variance and the meters their covariance;
 * large buffers are scratch that the caller may keep from one architecture to the next:
   they are never cleared, and what was not written is never read;
+* activations that leave the cache are taken in tiles of the batch, inside a branch;
 * readings leave the loop as they are taken, so nothing large is kept for them.
 """
 
