@@ -135,8 +135,7 @@ def _stage_backward(
         from_row, to_row = at(plan.target, t) % 4, source % 4
         operands = i, source, from_row, gradients, table
         dx, table = lax.switch(at(plan.branch, t), branches, *operands)
-        fresh = at(plan.first, t)
-        return add_to_row(gradients, to_row, dx, fresh=fresh), table
+        return add_to_row(gradients, to_row, dx, fresh=at(plan.first, t)), table
 
     gradients, table = lax.fori_loop(0, plan.length, step, (gradients, table))
     # The input gets no gradient, and row 0 may hold anything, if no edge left it.
@@ -241,8 +240,8 @@ class _Gradients:
         table = self._parameters(i, kernel, dkernel, dscale, dbias, table)
         if kept:
             x, dy, z = (at(*row) for row in rows)
-            values = jax.nn.relu(x), z, normal(z)
-            table = self._activations(i, values, (*kept, dy), table)
+            n, cotangents = normal(z), (*kept, dy)
+            table = self._activations(i, (jax.nn.relu(x), z, n), cotangents, table)
         return dx, table
 
     def dead(
