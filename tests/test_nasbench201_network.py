@@ -11,6 +11,7 @@ import pytest
 from plain_nasbench201 import moments, show, spread
 
 from jaxproxy.meters import Meter, covariance, gradient
+from jaxproxy.ops import _tiles
 from jaxproxy.readings import Readings, collect_reusing, make_scratch
 from jaxproxy.spaces import nasbench201
 from jaxproxy.spaces._nasbench201_cells import DEAD, Plan, alive_nodes
@@ -19,6 +20,7 @@ from jaxproxy.types import Batch, Fidelity
 QUICK = {"xla_backend_optimization_level": 0}  # to compile, that is
 CELLS = 2
 FIDELITY = Fidelity(width=4, cells=CELLS, batch_size=4, resolution=8)
+NETWORK = nasbench201().network(FIDELITY)
 
 CODES = {
     "all none": (0, 0, 0, 0, 0, 0),
@@ -64,7 +66,6 @@ class World(NamedTuple):
 
 @pytest.fixture(scope="module")
 def world() -> World:
-    network = nasbench201().network(FIDELITY)
     rng = np.random.default_rng(0)
 
     def moved(leaf: jax.Array) -> jax.Array:
@@ -72,18 +73,22 @@ def world() -> World:
         return leaf + 0.4 * rng.standard_normal(leaf.shape)
 
     with jax.enable_x64(True):
-        params = jax.tree.map(moved, jax.jit(network.init)(jax.random.key(0)))
+        params = jax.tree.map(moved, jax.jit(NETWORK.init)(jax.random.key(0)))
         images = jnp.asarray(rng.standard_normal((4, 8, 8, 3)))
         batch = Batch(images, jnp.asarray(rng.integers(0, 10, 4)))
 
+    return World(params, batch, make_readings(params, batch))
+
+
+def make_readings(params: Any, batch: Batch) -> Callable[[jax.Array], Readings]:
     @partial(jax.jit, compiler_options=QUICK)
     def readings(code: jax.Array) -> Readings:
-        scratch = make_scratch(network, params, batch, code, METERS)
+        scratch = make_scratch(NETWORK, params, batch, code, METERS)
         # What an earlier architecture left there must never be read.
         left = jax.tree.map(lambda buffer: jnp.full_like(buffer, jnp.nan), scratch)
-        return collect_reusing(network, params, batch, code, METERS, left)[0]
+        return collect_reusing(NETWORK, params, batch, code, METERS, left)[0]
 
-    return World(params, batch, readings)
+    return readings
 
 
 def expected_readings(code: tuple[int, ...], world: World) -> Expected:
@@ -134,6 +139,20 @@ def test_readings_are_those_of_the_plain_network(
     for tap, value in expected[meter].items():
         # The variance of a constant is a difference of large numbers, not zero.
         np.testing.assert_allclose(given[tap], value, 1e-8, 1e-9, err_msg=str(tap))
+
+
+def test_tiles_read_what_the_whole_batch_reads(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_tiles, "_TILE", 512)  # of 2 images, and 4 in later stages
+    monkeypatch.setattr(_tiles, "_LARGE", 0)
+    tiled = make_readings(world.params, world.batch)
+    for name in ("all 3x3", "convolutions of zeros", "random", "random too"):
+        with jax.enable_x64(True):
+            code = jnp.array(CODES[name])
+            ours, reference = tiled(code), world.readings(code)
+        for meter in METERS:
+            np.testing.assert_allclose(ours[meter], reference[meter], 1e-8, 1e-9)
 
 
 def test_slots_are_in_the_order_of_the_network(world: World) -> None:

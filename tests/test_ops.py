@@ -1,5 +1,6 @@
 """Operations against XLA's own, in float64: values, gradients, gradients of those."""
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from jax import lax
 
 from jaxproxy import ops
+from jaxproxy.ops import _tiles
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 QUICK = {"xla_backend_optimization_level": 0}  # to compile, that is
@@ -172,7 +174,11 @@ def test_batch_norm_of_a_constant_is_its_bias() -> None:
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((first, second)))
 
 
-@pytest.mark.parametrize("measure", [ops.moments, ops.gram_moments])
+def gram_moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return ops.gram_moments(ops.gram_sums(x), math.prod(x.shape[:-1]))
+
+
+@pytest.mark.parametrize("measure", [ops.moments, gram_moments])
 def test_moments_are_numpys(measure: Callable[..., Any]) -> None:
     x = draw(3, 4, 5, 6) @ draw(6, 6, seed=1) + 2
     flat = np.asarray(x).reshape(-1, 6)
@@ -184,6 +190,25 @@ def test_moments_of_float32_keep_their_digits_far_from_zero() -> None:
     flat = np.asarray(x, np.float64).reshape(-1, 3)
     covariance = np.cov(flat.T, ddof=0)
     np.testing.assert_allclose(ops.moments(x)[1], covariance, atol=1e-4)
+
+
+def test_tiles_are_mapped_and_summed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_tiles, "_TILE", 25)
+    monkeypatch.setattr(_tiles, "_LARGE", 30)
+    x, y, seen = draw(3, 6, 2, 5), draw(1, 6, 2, 5, seed=1), set()
+
+    def function(a: jax.Array, b: jax.Array) -> tuple[Any, Any]:
+        seen.add(a.shape)
+        return {"product": a * b, "image": a.sum((1, 2))}, (a - b).sum((0, 1))
+
+    mapped, total = ops.over_tiles(function, (x, jnp.array(2)), (y, jnp.array(0)))
+    assert (2, 2, 5) in seen  # two images of 10 elements in 25
+    check(mapped, {"product": x[2] * y[0], "image": x[2].sum((1, 2))})
+    check(total, (x[2] - y[0]).sum((0, 1)))
+    for fresh in (False, True):
+        added = ops.add_to_row(x, jnp.array(1), y[0], jnp.sin, fresh=jnp.array(fresh))
+        before = 0 if fresh else x[1]
+        check(added, x.at[1].set(before + jnp.sin(y[0])))
 
 
 def test_inside_loops_and_branches_as_outside() -> None:

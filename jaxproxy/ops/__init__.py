@@ -4,16 +4,21 @@ Arrays are NHWC, kernels HWIO, strides and dilations are equal in both direction
 """
 
 from jaxproxy.ops._conv import conv, conv_gradients
-from jaxproxy.ops._norm import batch_norm, channel_sum, gram_moments, moments
+from jaxproxy.ops._norm import batch_norm, channel_sum, gram_moments, gram_sums, moments
 from jaxproxy.ops._pool import avg_pool, max_pool
+from jaxproxy.ops._tiles import Row, add_to_row, over_tiles
 
 __all__ = [
+    "Row",
+    "add_to_row",
     "avg_pool",
     "batch_norm",
     "channel_sum",
     "conv",
     "conv_gradients",
     "gram_moments",
+    "gram_sums",
     "max_pool",
     "moments",
+    "over_tiles",
 ]

@@ -21,9 +21,9 @@ from jaxproxy.ops._conv_cpu import (
     NARROW,
     conv_rows,
     dw_rows,
-    is_large,
     sum_over_tiles,
 )
+from jaxproxy.ops._tiles import is_large
 from jaxproxy.types import Array
 
 __all__ = ["conv", "conv_gradients"]
@@ -166,6 +166,8 @@ def _conv_dx(
     dy: Array, kernel: Array, shape: tuple[int, ...], window: _Window
 ) -> Array:
     """Gradient of the input: a convolution with the kernel flipped and transposed."""
+    if window.strides != (1, 1) and window[2:] == ((1, 1), (1, 1), 1):
+        return _strided_dx(dy, kernel, shape, window)
     kh, kw, per_group, out = kernel.shape
     groups = window.groups
     flipped = kernel[::-1, ::-1].reshape(kh, kw, per_group, groups, out // groups)
@@ -189,6 +191,38 @@ def _conv_dx(
             portable=window.portable,
         ),
     )
+
+
+def _strided_dx(
+    dy: Array, kernel: Array, shape: tuple[int, ...], window: _Window
+) -> Array:
+    """Gradient of the input, all the pixels under a step of the window at once.
+
+    A convolution of dy as it is; dilated by the stride, it would not be in fast form.
+    """
+    phases, padding, pixels = kernel[::-1, ::-1], [], []
+    for axis, (low, _) in enumerate(window.padding):
+        k, stride = kernel.shape[axis], window.strides[axis]
+        before = max(0, -(-(k - low - stride) // stride))
+        zeros = stride * (before + 1) + low - k
+        taps = -(-(k + zeros) // stride)
+        pixels.append(-(-shape[1 + axis] // stride))
+        padding.append((before, pixels[axis] + taps - 1 - dy.shape[1 + axis] - before))
+        # Phase p of a step sees, at tap j, entry stride * (j + 1) - 1 - p of these.
+        config = [(0, 0)] * phases.ndim
+        config[2 * axis] = (zeros, stride * taps - k - zeros)
+        phases = jnp.pad(phases, config)
+        sizes = phases.shape[: 2 * axis], phases.shape[2 * axis + 1 :]
+        phases = phases.reshape(*sizes[0], taps, stride, *sizes[1])
+        phases = jnp.flip(phases, 2 * axis + 1)
+    # From [taps, phases, taps, phases, Cin, Cout].
+    phases = phases.transpose(0, 2, 5, 1, 3, 4)
+    phases = phases.reshape(*phases.shape[:3], -1)
+    plain = _Window((1, 1), (padding[0], padding[1]), (1, 1), (1, 1), 1)
+    dx = _conv(dy, phases, plain).reshape(-1, *pixels, *window.strides, shape[3])
+    dx = dx.transpose(0, 1, 3, 2, 4, 5)
+    dx = dx.reshape(shape[0], pixels[0] * window.strides[0], -1, shape[3])
+    return dx[:, : shape[1], : shape[2]]
 
 
 def _conv_dw(x: Array, dy: Array, shape: tuple[int, ...], window: _Window) -> Array:

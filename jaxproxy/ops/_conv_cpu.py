@@ -2,7 +2,7 @@
 
 * Few channels, 3x3: one matrix product of three rows side by side, with all outputs of
   three columns; slower from 32 channels on.
-* Large batches: tiles of the batch that stay in the cache.
+* Large batches: the tiles of ``_tiles``.
 
 On one core with AVX-512, rows of 16 channels are 1.3 times as fast
 (``benchmarks/operations.py``). Single timings, not in the benchmarks, gave 2.5 times
@@ -15,42 +15,37 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jax import lax
 
+from jaxproxy.ops._tiles import is_large, tile_size
 from jaxproxy.types import Array
 
-__all__ = ["NARROW", "conv_rows", "dw_rows", "is_large", "sum_over_tiles"]
+__all__ = ["NARROW", "conv_rows", "dw_rows", "sum_over_tiles"]
 
 NARROW = 16
 """Most channels for which rows are faster."""
-_ROWS_TILE, _TILE, _LARGE = 2**17, 2**18, 2**20  # elements of an activation
 _GROUP = 256  # pixels of an image, from which a product for each image is faster
 
 
 def conv_rows(x: Array, kernel: Array) -> Array:
     """Plain 3x3 convolution of float[B, H, W, Cin] by float[3, 3, Cin, Cout]."""
-    if math.prod(x.shape) <= _TILE:
+    if not is_large(x.shape):
         return _rows_product(x, kernel)
-    tiles = _tiles(x, _ROWS_TILE)
+    tiles = _tiles(x)
     y = lax.map(lambda tile: _rows_product(tile, kernel), tiles)
     return y.reshape(*x.shape[:3], -1)
 
 
 def dw_rows(x: Array, dy: Array) -> Array:
     """Kernel gradient of :func:`conv_rows`, float[3, 3, Cin, Cout]."""
-    if math.prod(x.shape) <= _TILE:
+    if not is_large(x.shape):
         return _dw_product(x, dy)
-    return sum_over_tiles(_dw_product, x, dy, _ROWS_TILE)
-
-
-def is_large(shape: tuple[int, ...]) -> bool:
-    """Whether activations of this shape leave the cache."""
-    return math.prod(shape) > _LARGE
+    return sum_over_tiles(_dw_product, x, dy)
 
 
 def sum_over_tiles(
-    function: Callable[[Array, Array], Array], x: Array, dy: Array, limit: int = _TILE
+    function: Callable[[Array, Array], Array], x: Array, dy: Array
 ) -> Array:
     """Sum of ``function(x, dy)`` over tiles of the batch."""
-    tiles = _tiles(x, limit)
+    tiles = _tiles(x)
     pairs = tiles, dy.reshape(*tiles.shape[:2], *dy.shape[1:])
 
     def add(i: Array, total: Array) -> Array:
@@ -61,12 +56,8 @@ def sum_over_tiles(
     return lax.fori_loop(1, len(tiles), add, first)
 
 
-def _tiles(x: Array, limit: int) -> Array:
-    """The batch in the fewest equal parts of at most ``limit`` elements, if any."""
-    batch, image = x.shape[0], math.prod(x.shape[1:])
-    sizes = [n for n in range(1, batch + 1) if batch % n == 0]
-    size = max((n for n in sizes if n * image <= limit), default=1)
-    return x.reshape(batch // size, size, *x.shape[1:])
+def _tiles(x: Array) -> Array:
+    return x.reshape(-1, tile_size(x.shape), *x.shape[1:])
 
 
 def _rows_product(x: Array, kernel: Array) -> Array:
@@ -85,20 +76,22 @@ def _dw_product(x: Array, dy: Array) -> Array:
 
     The rows of dy are those that the input gradient takes, so they are made once.
     """
-    rows, columns = _neighbours(dy, 1), _neighbours(x, 2)
+    columns = _neighbours(x, 2)
     if math.prod(x.shape[1:3]) >= _GROUP:
-        pixels, images = ((1, 2),) * 2, ((0,),) * 2
-        taps = lax.dot_general(rows, columns, (pixels, images)).sum(0)
+        # The product takes them channels first: cheaper before they are tripled.
+        rows = _neighbours(lax.optimization_barrier(dy.transpose(0, 3, 1, 2)), 2, 1)
+        taps = lax.dot_general(rows, columns, (((2, 3), (1, 2)), ((0,), (0,)))).sum(0)
     else:
+        rows = _neighbours(dy, 1)
         taps = lax.dot_general(rows, columns, (((0, 1, 2),) * 2, ((), ())))
     taps = taps.reshape(3, dy.shape[3], 3, x.shape[3])
     return taps[::-1].transpose(0, 2, 3, 1)
 
 
-def _neighbours(x: Array, axis: int) -> Array:
-    """Each pixel with the one before and after it on an axis, float[B, H, W, 3C]."""
+def _neighbours(x: Array, axis: int, channels: int = 3) -> Array:
+    """Each pixel with the one before and after it on an axis; 3C channels."""
     pads = [(0, 0)] * 4
     pads[axis] = (1, 1)
     padded, size = jnp.pad(x, pads), x.shape[axis]
     shifted = [lax.slice_in_dim(padded, i, i + size, axis=axis) for i in range(3)]
-    return jnp.concatenate(shifted, axis=3)
+    return jnp.concatenate(shifted, axis=channels)

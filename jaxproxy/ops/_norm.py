@@ -9,7 +9,7 @@ from jax import lax
 
 from jaxproxy.types import Array
 
-__all__ = ["batch_norm", "channel_sum", "gram_moments", "moments"]
+__all__ = ["batch_norm", "channel_sum", "gram_moments", "gram_sums", "moments"]
 
 _LANES = 64
 _SMALL = 2**15
@@ -37,15 +37,20 @@ def moments(x: Array) -> tuple[Array, Array]:
     return mean, _gram(flat - mean[None]) / len(flat)
 
 
-def gram_moments(x: Array) -> tuple[Array, Array]:
-    """As :func:`moments` from one uncentred product, without a centred copy of x.
+def gram_sums(x: Array) -> tuple[Array, Array]:
+    """Sum float[C] of x[..., C], and of its products float[C, C], over the pixels."""
+    flat = x.reshape(-1, x.shape[-1])
+    return channel_sum(flat), _gram(flat)
+
+
+def gram_moments(sums: tuple[Array, Array], samples: int) -> tuple[Array, Array]:
+    """As :func:`moments`, given :func:`gram_sums`: without a centred copy of x.
 
     It loses digits where the squared mean exceeds the variance, so it is for outputs
     of convolutions and rectifiers of normalised data, where both are of one size.
     """
-    flat = x.reshape(-1, x.shape[-1])
-    mean = channel_sum(flat) / len(flat)
-    return mean, _gram(flat) / len(flat) - mean * mean[:, None]
+    mean = sums[0] / samples
+    return mean, sums[1] / samples - mean * mean[:, None]
 
 
 def _gram(flat: Array) -> Array:

@@ -8,13 +8,21 @@ dz = scale * inverse * (dy - sum(dy) / S - n * sum(dy * n) / S).
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from jaxproxy.meters import Activation, Probe
-from jaxproxy.ops import avg_pool, channel_sum, conv_gradients
+from jaxproxy.ops import (
+    Row,
+    add_to_row,
+    avg_pool,
+    channel_sum,
+    conv_gradients,
+    over_tiles,
+)
 from jaxproxy.spaces._nasbench201_cells import (
     CONV3,
     Buffers,
@@ -116,8 +124,7 @@ def _stage_backward(
         from_row, to_row = at(plan.target, t) % 4, source % 4
         operands = i, source, from_row, gradients, table
         dx, table = lax.switch(at(plan.branch, t), branches, *operands)
-        before = jnp.where(at(plan.first, t), 0, at(gradients, to_row))
-        return put(gradients, to_row, before + dx), table
+        return add_to_row(gradients, to_row, dx, fresh=at(plan.first, t)), table
 
     gradients, table = lax.fori_loop(0, plan.length, step, (gradients, table))
     # The input gets no gradient, and row 0 may hold anything, if no edge left it.
@@ -157,19 +164,25 @@ class _Gradients:
     def pool(
         self, i: Array, source: Array, target: Array, gradients: Array, table: Table
     ) -> tuple[Array, Table]:
-        _, pull = jax.vjp(lambda x: avg_pool(x, 3, padding=1), self.zero)
-        return pull(at(gradients, target))[0], table
+        def spread(dy: Array) -> tuple[Array, tuple[()]]:
+            _, pull = jax.vjp(lambda x: avg_pool(x, 3, padding=1), jnp.zeros_like(dy))
+            return pull(dy)[0], ()
+
+        return over_tiles(spread, (gradients, target))[0], table
 
     def conv1(
         self, i: Array, source: Array, target: Array, gradients: Array, table: Table
     ) -> tuple[Array, Table]:
-        x, dy = at(self.tape.buffers.nodes, source), at(gradients, target)
-        r, weight = jax.nn.relu(x), self.params.conv1[i, 0, 0]
+        def summed(x: Array, dy: Array) -> tuple[tuple[()], tuple[Array, Array]]:
+            r = jax.nn.relu(x)
+            cross = lax.dot_general(r, dy, (((0, 1, 2),) * 2, ((), ())))
+            return (), (channel_sum(dy), cross)
+
+        rows, weight = self._rows(source, target, gradients), self.params.conv1[i, 0, 0]
         mean, cov, inverse = self.tape.mean[i], self.tape.cov[i], self.tape.inverse[i]
         gain = inverse * self.params.scale[i]
-        dbias = channel_sum(dy)
+        _, (dbias, cross) = over_tiles(summed, *rows)
         # Covariance of r and dy, times S: everything else follows from it.
-        cross = lax.dot_general(r, dy, (((0, 1, 2),) * 2, ((), ())))
         cross -= mean[:, None] * dbias
         dscale = (weight * cross).sum(0) * inverse
         dweight = gain * (cross - (cov @ weight) * (inverse * dscale))
@@ -178,32 +191,47 @@ class _Gradients:
         # dr = dz W^T, with dz written out: two products with small matrices.
         through = (weight * (gain * inverse * dscale / self.samples)) @ weight.T
         offset = mean @ through - (weight * gain) @ (dbias / self.samples)
-        dr = dy @ (weight * gain).T - r @ through + offset
-        if self.probe.wants("backward", *_BACKWARD_KINDS):
+
+        def pulled(x: Array, dy: Array) -> tuple[tuple[Array, Any], tuple[()]]:
+            dr = dy @ (weight * gain).T - jax.nn.relu(x) @ through + offset
+            return (jnp.where(x > 0, dr, 0), self._if_measured(dr)), ()
+
+        (dx, kept), _ = over_tiles(pulled, *rows)
+        if kept:
+            x, dy = (at(*row) for row in rows)
+            r = jax.nn.relu(x)
             z = r @ weight
             n = (z - mean @ weight) * inverse
             dz = gain * (dy - dbias / self.samples - n * (dscale / self.samples))
-            table = self._activations(i, (r, z, n), (dr, dz, dy), table)
-        return jnp.where(x > 0, dr, 0), table
+            table = self._activations(i, (r, z, n), (*kept, dz, dy), table)
+        return dx, table
 
     def conv3(
         self, i: Array, source: Array, target: Array, gradients: Array, table: Table
     ) -> tuple[Array, Table]:
-        x, dy = at(self.tape.buffers.nodes, source), at(gradients, target)
-        z, mean = at(self.tape.buffers.outputs, i), self.tape.mean[i]
-        inverse, kernel = self.tape.inverse[i], self.params.conv3[i]
-        r, gain, n = (
-            jax.nn.relu(x),
-            inverse * self.params.scale[i],
-            (z - mean) * inverse,
-        )
-        dbias, dscale = channel_sum(dy), channel_sum(dy * n)
-        dz = gain * (dy - n * (dscale / self.samples) - dbias / self.samples)
-        dr, dkernel = conv_gradients(r, kernel, dz)
+        def normal(z: Array) -> Array:
+            return (z - mean) * inverse
+
+        def summed(dy: Array, z: Array) -> tuple[tuple[()], tuple[Array, Array]]:
+            return (), (channel_sum(dy), channel_sum(dy * normal(z)))
+
+        def pulled(x: Array, dy: Array, z: Array) -> tuple[tuple[Array, Any], Array]:
+            dz = gain * (dy - normal(z) * (dscale / self.samples) - offset)
+            dr, dkernel = conv_gradients(jax.nn.relu(x), kernel, dz)
+            return (jnp.where(x > 0, dr, 0), self._if_measured(dr, dz)), dkernel
+
+        mean, inverse = self.tape.mean[i], self.tape.inverse[i]
+        gain, kernel = inverse * self.params.scale[i], self.params.conv3[i]
+        rows = *self._rows(source, target, gradients), (self.tape.buffers.outputs, i)
+        _, (dbias, dscale) = over_tiles(summed, *rows[1:])
+        offset = dbias / self.samples
+        (dx, kept), dkernel = over_tiles(pulled, *rows)
         table = self._parameters(i, kernel, dkernel, dscale, dbias, table)
-        if self.probe.wants("backward", *_BACKWARD_KINDS):
-            table = self._activations(i, (r, z, n), (dr, dz, dy), table)
-        return jnp.where(x > 0, dr, 0), table
+        if kept:
+            x, dy, z = (at(*row) for row in rows)
+            n, cotangents = normal(z), (*kept, dy)
+            table = self._activations(i, (jax.nn.relu(x), z, n), cotangents, table)
+        return dx, table
 
     def dead(
         self, i: Array, source: Array, target: Array, gradients: Array, table: Table
@@ -221,6 +249,13 @@ class _Gradients:
             dr = jnp.where(self.code[i % 6] == CONV3, large, small)
             table = self._activations(i, (zero, zero, zero), (dr, dz, dy), table)
         return zero, table
+
+    def _rows(self, source: Array, target: Array, gradients: Array) -> tuple[Row, Row]:
+        return (self.tape.buffers.nodes, source), (gradients, target)
+
+    def _if_measured(self, *cotangents: Array) -> tuple[Array, ...]:
+        """Keeps gradients of activations only if a meter reads them."""
+        return cotangents if self.probe.wants("backward", *_BACKWARD_KINDS) else ()
 
     def _parameters(
         self,

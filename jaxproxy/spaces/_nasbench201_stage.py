@@ -13,9 +13,11 @@ Both are written by hand, for these reasons:
 * one Gram product gives BatchNorm its variance and the meters their covariance;
 * large buffers are scratch that the caller may keep from one architecture to the next:
   they are never cleared, and what was not written is never read;
+* activations that leave the cache are taken in tiles of the batch, inside a branch;
 * readings leave the loop as they are taken, so nothing large is kept for them.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -24,7 +26,14 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxproxy.meters import Activation, Probe
-from jaxproxy.ops import avg_pool, conv, gram_moments
+from jaxproxy.ops import (
+    add_to_row,
+    avg_pool,
+    conv,
+    gram_moments,
+    gram_sums,
+    over_tiles,
+)
 from jaxproxy.spaces._nasbench201_cells import (
     CONV3,
     EPS,
@@ -100,8 +109,13 @@ def run_stage(
         i, target, branch = (at(v, t) for v in (plan.edge, plan.target, plan.branch))
         nodes, outputs = tape.buffers
         done, rows = lax.switch(branch, branches, i, at(plan.source, t), nodes)
-        before = jnp.where(at(plan.first, t), 0, at(nodes, target))
-        y = before + (done.output * done.gain + done.offset)
+        nodes = add_to_row(
+            nodes,
+            target,
+            done.output,
+            lambda output: output * done.gain + done.offset,
+            fresh=at(plan.first, t),
+        )
         if keep:
             # A loop of no or one step: unlike in a branch, the buffer is not copied.
             saves = (branch == CONV3 - 1).astype(jnp.int32)
@@ -113,7 +127,7 @@ def run_stage(
                 cov=put(tape.cov, i, done.cov),
                 inverse=put(tape.inverse, i, done.inverse),
             )
-        tape = tape._replace(buffers=Buffers(put(nodes, target, y), outputs))
+        tape = tape._replace(buffers=Buffers(nodes, outputs))
         return tape, jax.tree.map(lambda table, row: put(table, i, row), table, rows)
 
     return lax.fori_loop(0, plan.length, step, (tape, table))
@@ -133,6 +147,7 @@ class _Operations:
         self.probe, self.params, self.code = probe, params, code
         self.used = used_edges(code)
         self.shape = like.shape
+        self.samples = math.prod(like.shape[:3])
         self.silence: Table = {
             kind: blank(lambda a, kind=kind: probe.forward(kind, Activation(a)), like)
             for kind in _KINDS
@@ -160,38 +175,48 @@ class _Operations:
         return self.silent._replace(output=y), self.silence | rows
 
     def pool(self, i: Array, source: Array, nodes: Array) -> tuple[_Edge, Table]:
-        y = avg_pool(at(nodes, source), 3, padding=1)
+        y, _ = over_tiles(lambda x: (avg_pool(x, 3, padding=1), ()), (nodes, source))
         rows = {"pool": self.probe.forward("pool", self._activation(i, y))}
         return self.silent._replace(output=y), self.silence | rows
 
     def conv1(self, i: Array, source: Array, nodes: Array) -> tuple[_Edge, Table]:
-        # A barrier: XLA would write r twice, once for each of its uses.
-        r = lax.optimization_barrier(jax.nn.relu(at(nodes, source)))
-        weight = self.params.conv1[i, 0, 0]
-        input_mean, input_cov = gram_moments(r)
+        def rectified(x: Array) -> Array:
+            # A barrier: XLA would write r twice, once for each of its uses.
+            return lax.optimization_barrier(jax.nn.relu(x))
+
+        weight, row = self.params.conv1[i, 0, 0], (nodes, source)
+        _, sums = over_tiles(lambda x: ((), gram_sums(rectified(x))), row)
+        input_mean, input_cov = gram_moments(sums, self.samples)
         mean, cov = input_mean @ weight, weight.T @ input_cov @ weight
         inverse, gain, offset = self._normaliser(i, mean, cov)
+        output, _ = over_tiles(lambda x: (rectified(x) @ (weight * gain), ()), row)
         edge = self.silent._replace(
-            output=r @ (weight * gain),
+            output=output,
             offset=offset,
             mean=input_mean,
             cov=input_cov,
             inverse=inverse,
         )
-        relu = self._activation(i, r, lambda: (input_mean, input_cov))
+        relu = self._activation(
+            i, lambda: rectified(at(nodes, source)), lambda: (input_mean, input_cov)
+        )
         z = self._activation(
-            i, lambda: conv(r, self.params.conv1[i]), lambda: (mean, cov)
+            i, lambda: conv(relu.value, self.params.conv1[i]), lambda: (mean, cov)
         )
         return edge, self._measure(i, relu, z, edge)
 
     def conv3(self, i: Array, source: Array, nodes: Array) -> tuple[_Edge, Table]:
-        r = jax.nn.relu(at(nodes, source))
-        output = conv(r, self.params.conv3[i])
-        mean, cov = gram_moments(output)
+        def convolve(x: Array) -> tuple[Array, tuple[Array, Array]]:
+            z = conv(jax.nn.relu(x), self.params.conv3[i])
+            return z, gram_sums(z)
+
+        output, sums = over_tiles(convolve, (nodes, source))
+        mean, cov = gram_moments(sums, self.samples)
         inverse, gain, offset = self._normaliser(i, mean, cov)
         edge = _Edge(output, gain, offset, mean, self.square, inverse)
+        relu = self._activation(i, lambda: jax.nn.relu(at(nodes, source)))
         z = self._activation(i, output, lambda: (mean, cov))
-        return edge, self._measure(i, self._activation(i, r), z, edge)
+        return edge, self._measure(i, relu, z, edge)
 
     def dead(self, i: Array, source: Array, nodes: Array) -> tuple[_Edge, Table]:
         """Any operation on zeros; rows of kinds that it does not have are masked."""
