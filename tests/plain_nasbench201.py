@@ -1,7 +1,7 @@
 """The network of NAS-Bench-201 written plainly, loops and no tricks, and what it shows.
 
-Weights have the names of the network's slots; activations have name and kind, since
-the operations that an edge may have share its name.
+Weights and activations have the names of the network's slots, and activations their
+kind.
 """
 
 from collections.abc import Sequence
@@ -88,12 +88,12 @@ class Plain:
         for (source, target), op in zip(EDGES, self.code, strict=True):
             edge, x = f"{name}.e{source}{target}", nodes[source]
             if op == NONE:
-                y = self.tap(edge, "none", jnp.zeros_like(x))
+                y = self.tap(f"{edge}.none", "none", jnp.zeros_like(x))
             elif op == SKIP:
-                y = self.tap(edge, "skip", x)
+                y = self.tap(f"{edge}.skip", "skip", x)
             elif op == POOL:
                 sums, ones = window_sums(x, 3, 1), window_sums(jnp.ones_like(x), 3, 1)
-                y = self.tap(edge, "pool", sums / ones)
+                y = self.tap(f"{edge}.pool", "pool", sums / ones)
             else:
                 y = self.conv_bn(edge, self.relu(edge, x))
             nodes[target] = nodes[target] + y

@@ -222,9 +222,9 @@ class _Slots:
     """Names, depths and presence of the taps of a stage."""
 
     _SUFFIX: ClassVar[dict[str, str]] = {
-        "none": "", "skip": "", "pool": "", "relu": ".relu", "conv_w": ".conv.weight",
-        "conv": ".conv", "bn_input": ".bn.input", "bn_w": ".bn.weight",
-        "bn_b": ".bn.bias", "bn": ".bn",
+        "none": ".none", "skip": ".skip", "pool": ".pool", "relu": ".relu",
+        "conv_w": ".conv.weight", "conv": ".conv", "bn_input": ".bn.input",
+        "bn_w": ".bn.weight", "bn_b": ".bn.bias", "bn": ".bn",
     }  # fmt: skip
 
     def __init__(
