@@ -122,9 +122,10 @@ def setup_table() -> str:
 
 
 def choices(factory: Callable[..., Proxy], option: str) -> list[str]:
-    """What an option that is text may be, as the error for a wrong one names it."""
-    if not isinstance(inspect.signature(factory).parameters[option].default, str):
-        return []
+    """What an option may be; of text, what the error for a wrong one names."""
+    default = inspect.signature(factory).parameters[option].default
+    if not isinstance(default, str):
+        return ["False", "True"] if isinstance(default, bool) else []
     if option == "inputs":
         return _INPUTS
     try:

@@ -114,6 +114,8 @@ def parse_proxy(
 def _value(text: str) -> Any:
     if ":" in text:
         return tuple(_value(part) for part in text.split(":"))
+    if text in ("True", "False"):
+        return text == "True"
     for kind in (int, float):
         try:
             return kind(text)
