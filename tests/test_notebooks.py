@@ -15,6 +15,13 @@ def cells(path: Path) -> list[dict]:
     return [cell for cell in found if cell["cell_type"] == "code"]
 
 
+def run(path: Path) -> None:
+    namespace: dict = {"__name__": "__main__"}
+    for number, cell in enumerate(cells(path)):
+        source = "".join(cell["source"])
+        exec(compile(source, f"{path.stem}, code cell {number}", "exec"), namespace)
+
+
 def test_there_are_some():
     names = [path.stem for path in NOTEBOOKS]
     assert names == ["add_a_meter", "add_a_proxy", "choose_readings"]
@@ -28,14 +35,22 @@ def test_code_runs(path, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("JAXPROXY_NOTEBOOK_SAMPLE", str(SAMPLE))
     monkeypatch.delenv("JAXPROXY_TABLE", raising=False)
     monkeypatch.chdir(tmp_path)
-    namespace: dict = {"__name__": "__main__"}
-    for number, cell in enumerate(cells(path)):
-        source = "".join(cell["source"])
-        exec(compile(source, f"{path.stem}, code cell {number}", "exec"), namespace)
+    run(path)
     printed = capsys.readouterr().out
     assert "tau" in printed
     assert "not installed" not in printed
     assert not list(tmp_path.iterdir())
+
+
+def test_without_accuracies(monkeypatch, capsys):
+    """The cell says what is missing, and the others run."""
+    monkeypatch.setenv("JAXPROXY_NOTEBOOK_SAMPLE", "10")
+    monkeypatch.setattr("jaxproxy.truth._ANALOG_MODULE", "no_such_package")
+    (path,) = (path for path in NOTEBOOKS if path.stem == "add_a_proxy")
+    run(path)
+    printed = capsys.readouterr().out
+    assert "pip install analog-nasbench" in printed
+    assert "no accuracies to compare with" in printed
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
