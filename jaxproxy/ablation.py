@@ -1,7 +1,7 @@
 """How the declared variants of a proxy rank, from the readings of one run (host)."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from rich.console import RenderableType
 
 from jaxproxy.bank import evaluate
 from jaxproxy.columns import Column, archs_of, reachable, truth_column
+from jaxproxy.proxies import Proxy
 from jaxproxy.report import compare, correlation_tables
 from jaxproxy.store import Run
 from jaxproxy.truth import Truth
@@ -38,7 +39,7 @@ class Ablation:
 
 def ablate(
     run: Run,
-    proxy: str,
+    proxy: str | Callable[..., Proxy],
     truths: Sequence[Truth],
     *,
     subset: str = "all",
@@ -48,7 +49,8 @@ def ablate(
 
     Args:
       run: a run with readings.
-      proxy: a name, or a variant whose written options stay as they are.
+      proxy: a name, a variant whose written options stay as they are, or a factory of
+        one's own.
       truths: accuracies to rank against.
       subset: ``"all"``, or ``"reachable"``: without unreachable operations.
       num_bootstrap: resamples for the intervals; 0 for none.
@@ -66,8 +68,9 @@ def ablate(
     kept = [v for v, m in zip(grid, missing, strict=True) if v.proxy.score and not m]
     left_out = dict(Counter(name for names in missing for name in sorted(names)))
     if not kept:
+        name = grid[0].proxy.name.partition("(")[0] if callable(proxy) else proxy
         raise ValueError(
-            f"{run.path} has no readings for any variant of {proxy!r}; the missing "
+            f"{run.path} has no readings for any variant of {name!r}; the missing "
             f"meters are {sorted(left_out)}"
         )
     columns = []

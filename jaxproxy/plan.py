@@ -8,7 +8,43 @@ from jaxproxy.passes import Pass, make_passes
 from jaxproxy.proxies import Proxy
 from jaxproxy.report import make_table
 
-__all__ = ["plan_table", "summary"]
+__all__ = ["COSTS", "cost_class", "inputs_of", "plan_table", "summary"]
+
+COSTS = (
+    "count",
+    "forward",
+    "forward and backward",
+    "repeated forward",
+    "per sample",
+    "per class",
+    "second order",
+    "own program",
+)
+"""What a proxy runs for one architecture, roughly from cheap to dear.
+
+``count`` runs no network. ``per sample`` and ``per class`` are a backward pass for each
+image, and for each image or batch and each class. An ``own program`` shares nothing.
+"""
+
+
+def cost_class(proxy: Proxy) -> str:
+    """The dearest of :data:`COSTS` that a proxy's meters and their setups need."""
+    if proxy.count is not None:
+        return "count"
+    if proxy.program is not None:
+        return "own program"
+    costs = {cost for run in make_passes(proxy.meters) for cost in _costs(run)}
+    return max(costs, key=COSTS.index)
+
+
+def _costs(run: Pass) -> Iterator[str]:
+    yield from (meter.cost for meter in run.whole)
+    if run.backward and run.setup.loss == "logit":
+        yield "per class"
+    elif run.backward:
+        yield "per sample" if run.setup.single else "forward and backward"
+    elif run.taps:
+        yield "forward"
 
 
 def plan_table(proxies: Sequence[Proxy]) -> Table:
@@ -22,7 +58,7 @@ def plan_table(proxies: Sequence[Proxy]) -> Table:
         users = [p.name for p in proxies if set(p.meters) & set(run.meters)]
         table.add_row(
             run.setup.weights,
-            _inputs(run),
+            inputs_of(run),
             run.setup.norm,
             run.setup.loss.replace("_", " ") if _differentiates(run) else "-",
             ", ".join(_runs(run)),
@@ -42,7 +78,8 @@ def summary(proxies: Sequence[Proxy]) -> Iterator[str]:
         yield f"counted without a network: {', '.join(counts)}"
 
 
-def _inputs(run: Pass) -> str:
+def inputs_of(run: Pass) -> str:
+    """What a pass is shown, in words."""
     setup = run.setup
     count = f"{setup.batches} x " if setup.batches > 1 else ""
     size = f", {setup.batch_size} a batch" if setup.batch_size is not None else ""

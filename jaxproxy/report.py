@@ -228,11 +228,15 @@ def request(scorer: "Scorer", num: int, with_images: bool) -> Iterator[str]:
     """What is about to be scored, and what the user may not expect."""
     where = f"{scorer.num_devices} device{'s' * (scorer.num_devices > 1)}"
     yield f"{num} architectures of {scorer.space.name} on {where}"
-    users = [p.name for p in scorer.proxies if p.program and p.inputs == "images"]
-    takes = any(m.setup.inputs == "images" for p in scorer.proxies for m in p.meters)
+    users = [
+        p.name
+        for p in scorer.proxies
+        if any(meter.setup.inputs == "images" for meter in p.meters)
+        or (p.program is not None and p.inputs == "images")
+    ]
     if users and not with_images:
         yield f"no --images: 64 grey images, dark to light, for {', '.join(users)}"
-    elif with_images and not (users or takes):
+    elif with_images and not users:
         yield "no proxy uses the images: they take Gaussian noise"
 
 

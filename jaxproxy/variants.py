@@ -42,20 +42,26 @@ def choices(factory: Callable[..., Proxy]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def variants(text: str) -> list[Variant]:
-    """Every declared variant of a proxy; options written in ``text`` stay as they are.
+def variants(proxy: str | Callable[..., Proxy]) -> list[Variant]:
+    """Every declared variant of a proxy; options that are written stay as they are.
 
     Args:
-      text: as :func:`~jaxproxy.proxies.parse_proxy` reads it, such as ``"intrain"`` or
-        ``"intrain(dead=live)"``.
+      proxy: as :func:`~jaxproxy.proxies.parse_proxy` reads it, such as ``"intrain"`` or
+        ``"intrain(dead=live)"``; or a factory of one's own, all of whose options have
+        defaults.
 
     Raises:
-      ValueError: ``text`` is no proxy, or leaves no option with declared choices.
+      ValueError: no such proxy, or no option with declared choices is left.
     """
-    name, _, label = parse_proxy(text).name.partition("(")
+    if isinstance(proxy, str):
+        text, table = proxy, PROXIES
+    else:
+        text = proxy().name.partition("(")[0]
+        table = {text: proxy}
+    name, _, label = parse_proxy(text, table).name.partition("(")
     given = dict(item.split("=") for item in label.rstrip(")").split(",") if item)
-    signature = inspect.signature(PROXIES[name]).parameters
-    free = {o: c for o, c in choices(PROXIES[name]).items() if o not in given}
+    signature = inspect.signature(table[name]).parameters
+    free = {o: c for o, c in choices(table[name]).items() if o not in given}
     if not free:
         raise ValueError(f"{text!r} has no option with declared choices left to vary")
     found = []
@@ -63,5 +69,5 @@ def variants(text: str) -> list[Variant]:
         options = dict(zip(free, values, strict=True))
         changed = {o: v for o, v in options.items() if v != signature[o].default}
         written = ",".join(f"{o}={v}" for o, v in (given | changed).items())
-        found.append(Variant(parse_proxy(f"{name}({written})"), given | options))
+        found.append(Variant(parse_proxy(f"{name}({written})", table), given | options))
     return found

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,9 @@ from test_cli_failures import failed
 import jaxproxy
 from jaxproxy.ablation import ablate
 from jaxproxy.bank import rescore
-from jaxproxy.rank import correlate
+from jaxproxy.meters import ACTIVATIONS, covariance, variance
+from jaxproxy.proxies import Proxy
+from jaxproxy.rank import correlate, kendall
 from jaxproxy.store import Run
 from jaxproxy.truth import Truth
 
@@ -74,6 +77,36 @@ def test_written_options_stay_and_sets_differ(scored, truth):
     record = found.records[0]
     assert record["set"] == "reachable"
     assert 0 < record["n"] + record["num_unknown"] == sum(members) < 40
+
+
+def test_a_proxy_of_ones_own(scored, truth):
+    """A factory outside the table is ablated from readings others have taken."""
+
+    def energy(*, layers: str = "conv", over: Literal["sum", "max"] = "sum") -> Proxy:
+        meter = covariance(layers)
+        return Proxy(
+            "energy",
+            meters=(meter,),
+            score=lambda readings: getattr(readings[meter][:, 0], over)(),
+        )
+
+    run, truths = Run.open(scored), [read(truth, "acc")]
+    found = ablate(run, energy, truths)
+    assert {r["proxy"] for r in found.records} == {"energy", "energy(over=max)"}
+    assert found.num_left_out == 2 * (len(ACTIVATIONS) - 1)
+    own = rescore(run, [energy()]).to_pandas()["energy"].to_numpy()
+    archs = run.table(["arch"])["arch"].to_pylist()
+    accuracy = np.array([truths[0].accuracy.get(arch, np.nan) for arch in archs])
+    known = ~np.isnan(accuracy)
+    record = next(r for r in found.records if r["proxy"] == "energy")
+    assert record["tau"] == kendall(own[known], accuracy[known])
+
+    def stranger(*, layers: str = "bn", over: Literal["sum"] = "sum") -> Proxy:
+        meter = variance(layers)
+        return Proxy("stranger", meters=(meter,), score=lambda r: r[meter].sum())
+
+    with pytest.raises(ValueError, match="no readings for any variant of 'stranger'"):
+        ablate(run, stranger, truths)
 
 
 def test_command(scored, truth, tmp_path, capsys):

@@ -2,13 +2,17 @@
 
 import os
 import re
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import pytest
-from command_line import ARCHS, command, score_counts
+from command_line import ARCHS, SPACE, command, score_counts
 
 from jaxproxy import files
+from jaxproxy.proxies import parse_proxy
+from jaxproxy.report import request
 
 
 def failed(capsys, code: int) -> str:
@@ -180,3 +184,18 @@ def test_truth_of_other_architectures(tmp_path, capsys):
     truth = f"{tmp_path / 'other.csv'}:acc"
     line = failed(capsys, command("correlate", tmp_path / "run", "--truth", truth))
     assert "'acc' has none of the 3 architectures" in line
+
+
+def test_images_that_nobody_looks_at_are_mentioned():
+    """Proxies take them by their meters or by programs of their own."""
+
+    def told(name: str, with_images: bool = True) -> str:
+        scorer = SimpleNamespace(
+            space=SPACE, num_devices=1, proxies=[parse_proxy(name)]
+        )
+        return " ".join(request(cast(Any, scorer), 3, with_images))
+
+    assert "no proxy uses the images" in told("snip")
+    assert "no proxy uses the images" not in told("snip(inputs=images)")
+    assert "no proxy uses the images" not in told("epsinas")
+    assert "64 grey images, dark to light, for epsinas" in told("epsinas", False)

@@ -70,3 +70,16 @@ def test_a_proxy_takes_one_route() -> None:
         Proxy("x", score=lambda r: r, count=lambda s, c: c)
     with pytest.raises(ValueError, match="'x' has no meters for its score to read"):
         Proxy("x", score=lambda r: r)
+
+
+def test_truth_values():
+    """As `jaxproxy list` writes them; the text "False" would be true."""
+    given: list[object] = []
+
+    def factory(*, flag: bool = False) -> Proxy:
+        given.append(flag)
+        return Proxy("x", count=lambda space, codes: codes[:, 0])
+
+    for text in ("x(flag=True)", "x(flag=False)"):
+        assert parse_proxy(text, {"x": factory}).name == text
+    assert given == [True, False]

@@ -64,6 +64,24 @@ def test_a_variant_is_named_by_what_differs_from_the_default():
     assert names["capacity(depth=sqrt,dead=paper)"]["depth"] == "sqrt"
 
 
+def test_a_factory_that_is_in_no_table():
+    """A user's proxy has the variants that its own annotations declare."""
+
+    def mine(*, layers: str = "conv", how: Literal["a", "b"] = "a") -> Proxy:
+        meter = covariance(layers)
+        sign = {"a": 1, "b": -1}[how]
+        return Proxy(
+            f"mine({layers})", meters=(meter,), score=lambda r: sign * r[meter].sum()
+        )
+
+    grid = {v.proxy.name: v for v in variants(mine)}
+    assert len(grid) == len(ACTIVATIONS) * 2
+    assert grid["mine"].options == {"layers": "conv", "how": "a"}
+    assert grid["mine(layers=relu,how=b)"].proxy.meters == (covariance("relu"),)
+    with pytest.raises(ValueError, match="'nothing' has no option with declared"):
+        variants(lambda: Proxy("nothing", count=lambda space, codes: codes[:, 0]))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

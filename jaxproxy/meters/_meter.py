@@ -31,6 +31,8 @@ class Meter:
       setup: what the network is prepared with; part of the name if not the default.
       keep: whether a run stores the readings. Large ones are for scores only.
       add: whether readings of several batches are added up rather than stacked.
+      cost: what a ``network`` meter runs, in the words of ``plan.COSTS``; those of the
+        other phases follow from the phase.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Meter:
     setup: Setup = DEFAULT
     keep: bool = True
     add: bool = False
+    cost: str = "forward and backward"
 
     def under(self, setup: Setup) -> "Meter":
         """The same meter under another setup."""

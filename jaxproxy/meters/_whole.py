@@ -36,7 +36,7 @@ def gradient_flow() -> Meter:
       Wang et al., "Picking winning tickets before training by preserving gradient
       flow", ICLR 2020, equation 8, arXiv:2002.07376.
     """
-    return Meter("gradient_flow", (), "network", _gradient_flow)
+    return Meter("gradient_flow", (), "network", _gradient_flow, cost="second order")
 
 
 def tangent_kernel() -> Meter:
@@ -48,7 +48,7 @@ def tangent_kernel() -> Meter:
     References:
       Chen et al., "TE-NAS", ICLR 2021, section 3.1, arXiv:2102.11535.
     """
-    return Meter("tangent_kernel", (), "network", _tangent_kernel)
+    return Meter("tangent_kernel", (), "network", _tangent_kernel, cost="per sample")
 
 
 def classes() -> Meter:
@@ -59,7 +59,7 @@ def classes() -> Meter:
         logits = jax.eval_shape(model.logits, model.params, x)
         return jax.nn.one_hot(y, logits.shape[1], dtype=logits.dtype)
 
-    return Meter("classes", (), "network", measure, keep=False)
+    return Meter("classes", (), "network", measure, keep=False, cost="forward")
 
 
 def accuracies_of_draws(num: int = 100) -> Meter:
@@ -73,7 +73,8 @@ def accuracies_of_draws(num: int = 100) -> Meter:
         keys = jax.random.split(model.key, num)
         return lax.map(lambda key: _accuracy(model, model.network.init(key)), keys)
 
-    return Meter(f"accuracies_of_draws({num})", (), "network", measure)
+    name = f"accuracies_of_draws({num})"
+    return Meter(name, (), "network", measure, cost="repeated forward")
 
 
 def accuracies_of_constants(values: tuple[float, ...]) -> Meter:
@@ -93,7 +94,8 @@ def accuracies_of_constants(values: tuple[float, ...]) -> Meter:
         return lax.map(accuracy, jnp.array(values, model.batch.x.dtype))
 
     label = ":".join(f"{value:g}" for value in values)
-    return Meter(f"accuracies_of_constants({label})", (), "network", measure)
+    name = f"accuracies_of_constants({label})"
+    return Meter(name, (), "network", measure, cost="repeated forward")
 
 
 def _gradient_flow(model: "Model") -> Array:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from jaxproxy.proxies._accuracy import cv, weight_agnostic
@@ -70,11 +70,17 @@ PROXIES: dict[str, Callable[..., Proxy]] = {
 }
 
 
-def parse_proxy(text: str) -> Proxy:
+def parse_proxy(
+    text: str, table: Mapping[str, Callable[..., Proxy]] = PROXIES
+) -> Proxy:
     """The proxy of ``"intrain"`` or ``"intrain(layers=relu,dead=live)"``.
 
     A variant's name lists the options given, in the order of the signature. Numbers in
     a tuple are joined by ``:``, as in ``epsinas(mode=stable,weights=1e-7:1)``.
+
+    Args:
+      text: a name, with or without options.
+      table: name -> factory.
 
     Raises:
       ValueError: unknown proxy, option or value, naming the choices.
@@ -83,9 +89,9 @@ def parse_proxy(text: str) -> Proxy:
     name = name.strip()
     if bool(bracket) != rest.endswith(")"):
         raise ValueError(f"malformed proxy {text!r}; write name(option=value,...)")
-    if name not in PROXIES:
-        raise ValueError(f"unknown proxy {name!r}; choose from {sorted(PROXIES)}")
-    factory = PROXIES[name]
+    if name not in table:
+        raise ValueError(f"unknown proxy {name!r}; choose from {sorted(table)}")
+    factory = table[name]
     known = inspect.signature(factory).parameters
     given: dict[str, str] = {}
     for item in filter(None, rest.removesuffix(")").split(",")):
@@ -108,6 +114,8 @@ def parse_proxy(text: str) -> Proxy:
 def _value(text: str) -> Any:
     if ":" in text:
         return tuple(_value(part) for part in text.split(":"))
+    if text in ("True", "False"):
+        return text == "True"
     for kind in (int, float):
         try:
             return kind(text)

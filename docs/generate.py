@@ -1,0 +1,240 @@
+"""Writes docs/proxies.md, the page of all proxies: ``python docs/generate.py``.
+
+Everything on it comes from the code: definitions and options from docstrings and
+signatures, costs and setups from meters, choices from what the errors name.
+"""
+
+import ast
+import dataclasses
+import inspect
+import itertools
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from jaxproxy import ensembles, meters, setups
+from jaxproxy.passes import make_passes
+from jaxproxy.plan import COSTS, cost_class, inputs_of
+from jaxproxy.proxies import PROXIES, Proxy
+
+PAGE = Path(__file__).with_name("proxies.md")
+_INTRO = """# Proxies, ensembles, meters and setups
+
+Written by `python docs/generate.py` from the code; edit docstrings, not this page.
+
+A variant is written `name(option=value,...)`. Proxies whose weights, input, BatchNorm
+and derivative agree share their passes; `jaxproxy plan NAME ...` shows how. An input of
+`images` is what `--images FILE.npz` gives. Cost classes, roughly from cheap to dear:
+"""
+_SECTIONS = ("Args", "Raises", "References", "Attributes", "Returns")
+# Meters whose factories have an option without a default.
+_EXAMPLES: dict[str, dict[str, Any]] = {
+    "accuracies_of_constants": {"values": (-1.0, 1.0)}
+}
+# A setup knows more of them, which only some meters can read.
+_INPUTS = ["gaussian", "images"]
+
+
+def page() -> str:
+    """The whole page, Markdown."""
+    parts = [f"{_INTRO}{', '.join(COSTS)}.", "## Proxies", overview()]
+    parts += [section(name, factory) for name, factory in PROXIES.items()]
+    parts += ["## Ensembles", ensemble_table(), "## Meters", meter_table()]
+    parts += ["### Groups of taps", group_table(), "## Setups", setup_table()]
+    for name, value in _constants(setups).items():
+        parts += [f"### `{name}`", markdown(value), _code(getattr(setups, name))]
+    return "\n\n".join(parts) + "\n"
+
+
+def overview() -> str:
+    """One row for every proxy."""
+    headers = ["proxy", "definition", "cost", "weights", "input", "BatchNorm", "best"]
+    rows = []
+    for name, factory in PROXIES.items():
+        proxy = factory()
+        best = "highest" if proxy.higher_is_better else "lowest"
+        link = f"[`{name}`](#{name})"
+        rows.append([link, _first(factory), cost_class(proxy), *_setup(proxy), best])
+    return table(headers, rows)
+
+
+def section(name: str, factory: Callable[..., Proxy]) -> str:
+    """Definition, reference, meters and options of a proxy."""
+    proxy, arguments = factory(), _arguments(factory)
+    parts = [f"### {name}", markdown(_body(factory)), _sentence(proxy.reference)]
+    if proxy.meters:
+        parts.append(f"Meters: {_code(meter.name for meter in proxy.meters)}")
+    rows = [
+        [f"`{option}`", f"`{_write(parameter.default)}`",
+         _code(choices(factory, option)), markdown(arguments.get(option, ""))]
+        for option, parameter in inspect.signature(factory).parameters.items()
+    ]  # fmt: skip
+    if rows:
+        parts.append(table(["option", "default", "choices", "meaning"], rows))
+    return "\n\n".join(parts)
+
+
+def ensemble_table() -> str:
+    """One row for every ensemble."""
+    rows = [
+        [f"`{e.name}`", _first(e.rule), _code(e.components), e.reference]
+        for e in ensembles.ENSEMBLES.values()
+    ]
+    return table(["ensemble", "rule over its components", "components", "from"], rows)
+
+
+def meter_table() -> str:
+    """One row for every meter."""
+    rows = []
+    for name in meters.__all__:
+        factory = getattr(meters, name)
+        if not inspect.isfunction(factory):
+            continue
+        meter = factory(**_EXAMPLES.get(name, {}))
+        phase = meter.phase if meter.phase != "network" else f"network: {meter.cost}"
+        rows.append(
+            [_call(factory), _first(factory), phase, "yes" if meter.keep else "no"]
+        )
+    return table(["meter", "what it measures", "phase", "kept in a run"], rows)
+
+
+def group_table() -> str:
+    """One row for every name that ``layers`` and ``params`` take."""
+    groups = {"layers": meters.ACTIVATIONS, "params": meters.PARAMETERS}
+    rows = [
+        [f"`{option}`", f"`{name}`", _code(kinds)]
+        for option, named in groups.items()
+        for name, kinds in named.items()
+    ]
+    return table(["option", "name", "tap kinds"], rows)
+
+
+def setup_table() -> str:
+    """One row for every field of a setup."""
+    meaning = _entries(setups.Setup, "Attributes")
+    rows = [
+        [f"`{field.name}`", f"`{field.default}`", markdown(meaning[field.name])]
+        for field in dataclasses.fields(setups.Setup)
+    ]
+    return table(["field", "default", "meaning"], rows)
+
+
+def choices(factory: Callable[..., Proxy], option: str) -> list[str]:
+    """What an option may be; of text, what the error for a wrong one names."""
+    default = inspect.signature(factory).parameters[option].default
+    if not isinstance(default, str):
+        return ["False", "True"] if isinstance(default, bool) else []
+    if option == "inputs":
+        return _INPUTS
+    try:
+        factory(**{option: "?"})
+    except ValueError as error:
+        found = re.search(r"choose from ([\[(].*[\])])", str(error))
+        return list(ast.literal_eval(found[1])) if found else []
+    raise AssertionError(f"{factory.__name__} takes any {option}")
+
+
+def table(headers: list[str], rows: Iterable[Iterable[str]]) -> str:
+    """A Markdown table; cells are one line each."""
+    lines = [headers, ["---"] * len(headers), *rows]
+    cells = ([" ".join(c.split()).replace("|", "\\|") for c in row] for row in lines)
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+
+
+def markdown(text: str) -> str:
+    """A docstring's markup as GitHub reads it."""
+    text = re.sub(r":math:`([^`]*)`", lambda m: f"${_formula(m[1])}$", text)
+    text = re.sub(r"\.\. math:: (.*)", lambda m: f"$${_formula(m[1])}$$", text)
+    text = re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"`\1`", text)
+    return text.replace("``", "`").strip()
+
+
+def _formula(text: str) -> str:
+    # A bar would end the cell of a table, and a backslash before a comma be lost.
+    text = re.sub(r"(?<!\\)\|", r"\\vert ", " ".join(text.split()))
+    return text.replace("\\,", "\\thinspace ").strip()
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _setup(proxy: Proxy) -> Iterator[str]:
+    """Weights, input and BatchNorm of a proxy by default."""
+    if proxy.program is not None:
+        yield from ("its own", proxy.inputs, "its own")
+        return
+    runs = make_passes(proxy.meters)
+    for values in (
+        [run.setup.weights for run in runs],
+        [inputs_of(run) for run in runs],
+        [run.setup.norm for run in runs],
+    ):
+        yield ", ".join(dict.fromkeys(values)) or "-"
+
+
+def _doc(thing: Any) -> str:
+    return inspect.getdoc(thing) or ""
+
+
+def _first(thing: Any) -> str:
+    """First line of a docstring."""
+    return markdown(_doc(thing).partition("\n")[0])
+
+
+def _body(thing: Any) -> str:
+    """A docstring up to its first section."""
+    return re.split(rf"\n(?:{'|'.join(_SECTIONS)}):\n", _doc(thing))[0]
+
+
+def _arguments(factory: Callable[..., Any]) -> dict[str, str]:
+    """Option -> what it means; "see" another proxy's is followed."""
+    found = _entries(factory, "Args")
+    for option, text in found.items():
+        other = re.match(r"see :func:`(\w+)`", text)
+        if other:
+            home = PROXIES.get(other[1]) or getattr(meters, other[1])
+            found[option] = _arguments(home)[option]
+    return found
+
+
+def _entries(thing: Any, title: str) -> dict[str, str]:
+    """Name -> text of a docstring's section."""
+    found = re.search(rf"\n{title}:\n((?:  .*\n?|\n)+)", _doc(thing))
+    text = textwrap.dedent(found[1]) if found else ""
+    return dict(re.findall(r"^(\w+): ((?:.*\n?)(?:  .*\n?)*)", text, re.MULTILINE))
+
+
+def _constants(module: Any) -> dict[str, str]:
+    """Name -> the text below it, for the documented constants of a module."""
+    body = ast.parse(inspect.getsource(module)).body
+    found = {}
+    for statement, after in itertools.pairwise(body):
+        if isinstance(statement, ast.Assign | ast.AnnAssign):
+            annotated = isinstance(statement, ast.AnnAssign)
+            target = statement.target if annotated else statement.targets[0]
+            if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+                found[ast.unparse(target)] = inspect.cleandoc(str(after.value.value))
+    found.pop("DEFAULT", None)  # its fields are a table of their own
+    return found
+
+
+def _call(factory: Callable[..., Any]) -> str:
+    """Name, options and defaults."""
+    options = inspect.signature(factory).parameters.values()
+    bare = [str(option.replace(annotation=option.empty)) for option in options]
+    return f"`{factory.__name__}({', '.join(bare)})`"
+
+
+def _code(names: Iterable[Any]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _write(value: Any) -> str:
+    return ":".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), "utf-8")
