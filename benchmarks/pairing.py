@@ -61,7 +61,12 @@ class Side:
     """The processes of one side; each scores its share of the architectures."""
 
     def __init__(
-        self, name: str, python: str, job: dict, shares: list[list[int]]
+        self,
+        name: str,
+        python: str,
+        job: dict,
+        shares: list[list[int]],
+        environment: dict[str, str] | None = None,
     ) -> None:
         """Starts the processes and waits until all are warm.
 
@@ -70,9 +75,11 @@ class Side:
           python: interpreter that has the side's packages.
           job: what ``peer_worker`` reads, with all architectures.
           shares: positions in ``job["archs"]`` for each process.
+          environment: overrides :data:`ENVIRONMENT`.
         """
         here = Path(__file__).resolve().parent
         path = os.pathsep.join([str(here.parent), os.environ.get("PYTHONPATH", "")])
+        changes = ENVIRONMENT[name] if environment is None else environment
         self.shares = shares
         self.workers = [
             subprocess.Popen(
@@ -80,7 +87,7 @@ class Side:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
-                env={**os.environ, **ENVIRONMENT[name], "PYTHONPATH": path},
+                env={**os.environ, **changes, "PYTHONPATH": path},
             )
             for _ in shares
         ]
