@@ -13,18 +13,20 @@ None reads a disk cache of compiled programs.
 """
 
 import argparse
-import datetime
 import json
-import os
-import platform
-import random
-import statistics
-import subprocess
 import sys
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-import numpy as np
+from pairing import (
+    ENVIRONMENT,
+    Side,
+    benchmark,
+    conditions,
+    halves,
+    random_archs,
+    write,
+)
 
 #: task -> proxy, sizes, and how many architectures make a pass of useful length
 TASKS: dict[str, tuple[dict, int]] = {
@@ -69,165 +71,6 @@ TASKS: dict[str, tuple[dict, int]] = {
         8,
     ),
 }
-OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
-# Milliseconds of an operation in eager PyTorch, roughly: only to share out the work.
-OP_COST = {"nor_conv_3x3": 4.0, "nor_conv_1x1": 2.0, "avg_pool_3x3": 1.0}
-# No compilation cache, so that the compile time is one.
-ENVIRONMENT = {
-    "torch": {},
-    "torch_tuned": {
-        "MALLOC_MMAP_THRESHOLD_": str(2**30),
-        "MALLOC_TRIM_THRESHOLD_": str(2**32),
-    },
-    "jax": {"JAX_ENABLE_COMPILATION_CACHE": "false"},
-}
-
-
-def arch_str(index: int) -> str:
-    """Architecture of an official index: lexicographic order, shuffled by seed 88."""
-    ranks = list(range(len(OPS) ** 6))
-    random.Random(88).shuffle(ranks)
-    a, b, c, d, e, f = (OPS[ranks[index] // 5**k % 5] for k in range(5, -1, -1))
-    return f"|{a}~0|+|{b}~0|{c}~1|+|{d}~0|{e}~1|{f}~2|"
-
-
-def halves(archs: list[str]) -> list[list[int]]:
-    """Positions for each PyTorch process, so that both have about the same to do."""
-    cost = [sum(n * arch.count(op) for op, n in OP_COST.items()) for arch in archs]
-    order = np.argsort(cost, stable=True)[::-1]
-    # First, last, last, first: the dearest pair is split, then the next the other way.
-    return [
-        [int(p) for i, p in enumerate(order) if i % 4 in pair]
-        for pair in ((0, 3), (1, 2))
-    ]
-
-
-class Side:
-    """The processes of one side; each scores its share of the architectures."""
-
-    def __init__(
-        self, name: str, python: str, job: dict, shares: list[list[int]]
-    ) -> None:
-        """Starts the processes and waits until all are warm.
-
-        Args:
-          name: a key of ``peer_worker.SIDES``.
-          python: interpreter that has the side's packages.
-          job: what ``peer_worker`` reads, with all architectures.
-          shares: positions in ``job["archs"]`` for each process.
-        """
-        here = Path(__file__).resolve().parent
-        path = os.pathsep.join([str(here.parent), os.environ.get("PYTHONPATH", "")])
-        self.shares = shares
-        self.workers = [
-            subprocess.Popen(
-                [python, str(here / "peer_worker.py"), name],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                env={**os.environ, **ENVIRONMENT[name], "PYTHONPATH": path},
-            )
-            for _ in shares
-        ]
-        jobs = [{**job, "archs": [job["archs"][p] for p in share]} for share in shares]
-        self.about = self._ask([json.dumps(j) for j in jobs])
-
-    def _ask(self, lines: list[str]) -> list[dict]:
-        for worker, line in zip(self.workers, lines, strict=True):
-            worker.stdin.write(line + "\n")
-            worker.stdin.flush()
-        answers = [worker.stdout.readline() for worker in self.workers]
-        if not all(answers):
-            raise RuntimeError("a worker died; its own message is above")
-        return [json.loads(answer) for answer in answers]
-
-    def go(self, number: int) -> tuple[dict, np.ndarray]:
-        """One pass: its measurements, and the scores in the order of the job."""
-        answers = self._ask([f"go {number}"] * len(self.workers))
-        count = sum(len(share) for share in self.shares)
-        scores = np.empty(count)
-        for share, answer in zip(self.shares, answers, strict=True):
-            scores[share] = answer["scores"]
-        seconds = max(a["seconds"] for a in answers)
-        measured = {
-            "seconds": seconds,
-            "worker_seconds": [a["seconds"] for a in answers],
-            "archs_per_s": count / seconds,
-            "cpu_ms_per_arch": 1e3 * sum(a["cpu_s"] for a in answers) / count,
-            "peak_rss_mib": sum(a["peak_rss_mib"] for a in answers),
-        }
-        return measured, scores
-
-    def close(self) -> None:
-        """Ends the processes."""
-        for worker in self.workers:
-            worker.stdin.close()
-            worker.wait()
-
-
-def spread(values: list[float]) -> dict[str, float]:
-    """Minimum, median and maximum."""
-    return {"min": min(values), "median": statistics.median(values), "max": max(values)}
-
-
-def agreement(a: np.ndarray, b: np.ndarray) -> dict[str, float | int | None]:
-    """Spearman correlation of two score lists where both are finite.
-
-    The sides draw different weights, so it is a check that they score alike, below 1.
-    """
-    both = np.isfinite(a) & np.isfinite(b)
-    ranks = [np.argsort(np.argsort(v[both])) for v in (a, b)]
-    enough = both.sum() > 2
-    rho = float(np.corrcoef(ranks)[0, 1]) if enough else None
-    return {"spearman": rho, "finite_in_both": int(both.sum())}
-
-
-def machine() -> dict[str, str | int | None]:
-    """What the numbers were measured on."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if "model name" in line]
-    return {
-        "cpu": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(),
-        "system": platform.platform(),
-    }
-
-
-def summarise(records: list[dict], names: list[str]) -> dict:
-    """Minimum, median and maximum over the rounds, per side and of the ratios."""
-    keys = ("archs_per_s", "cpu_ms_per_arch", "peak_rss_mib")
-    summary: dict = {
-        n: {k: spread([r[n][k] for r in records]) for k in keys} for n in names
-    }
-    for peer in _peers(names):
-        summary[f"ratio_to_{peer}"] = spread(
-            [r["jax"]["archs_per_s"] / r[peer]["archs_per_s"] for r in records]
-        )
-    return summary
-
-
-def _peers(names: list[str]) -> list[str]:
-    return [name for name in names if name != "jax"] if "jax" in names else []
-
-
-def benchmark(sides: dict[str, Side], rounds: int) -> dict:
-    """The rounds, all sides in turn, and their summary."""
-    records, names = [], list(sides)
-    for number in range(rounds):
-        passes = {name: side.go(number) for name, side in sides.items()}
-        records.append({name: measured for name, (measured, _) in passes.items()})
-        speeds = {n: round(records[-1][n]["archs_per_s"], 2) for n in names}
-        print(f"round {number}: archs/s {speeds}", flush=True)
-    summary = summarise(records, names)
-    for peer in _peers(names):
-        summary[f"agreement_with_{peer}"] = agreement(passes[peer][1], passes["jax"][1])
-    if "jax" in sides:
-        about = sides["jax"].about[0]
-        slow, fast = about["first_pass_s"], about["second_pass_s"]
-        summary["jax_compile_s"] = about["make_scorer_s"] + slow - fast
-    workers = {name: side.about for name, side in sides.items()}
-    return {"summary": summary, "rounds": records, "workers": workers}
 
 
 def parse_args() -> argparse.Namespace:
@@ -249,10 +92,9 @@ def main() -> None:
     args = parse_args()
     settings, default_archs = TASKS[args.task]
     count = args.archs or default_archs
-    rng = np.random.default_rng(args.seed)
-    indices = rng.choice(len(OPS) ** 6, count, replace=False).tolist()
-    archs = [arch_str(index) for index in indices]
-    job = {**settings, "seed": args.seed, "archs": archs}
+    chosen = random_archs(count, args.seed)
+    archs = list(chosen.values())
+    job = {**settings, "texts": [settings["proxy"]], "seed": args.seed, "archs": archs}
     names = [args.only] if args.only else list(ENVIRONMENT)
     with ExitStack() as stack:
         sides = {}
@@ -265,17 +107,11 @@ def main() -> None:
         result = benchmark(sides, args.rounds)
     report = {
         "task": {"name": args.task, **settings},
-        "seed": args.seed,
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "machine": machine(),
-        "environment": ENVIRONMENT,
+        **conditions(args.seed),
         **result,
-        "archs": dict(zip(indices, archs, strict=True)),
+        "archs": chosen,
     }
-    text = json.dumps(report, indent=1, allow_nan=False) + "\n"
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(text)
+    write(report, args.out)
     print(json.dumps(result["summary"], indent=1))
 
 

@@ -1,8 +1,10 @@
 """One side of the paired benchmark: a process that scores its architectures on demand.
 
-Started by ``peer.py`` with the side's name, ``torch``, ``torch_tuned`` or ``jax``. The
-first line of standard input is the job in JSON: ``proxy``, ``width``, ``cells``,
-``batch_size``, ``resolution``, ``seed`` and ``archs``, official strings. The worker
+Started by ``pairing.py`` with the side's name, ``torch``, ``torch_tuned`` or ``jax``.
+The first line of standard input is the job in JSON: ``proxy``, PyTorch's name of it,
+``texts``, the proxies that jaxproxy computes together, the first of which gives the
+scores, ``width``, ``cells``, ``batch_size``, ``resolution``, ``seed``, perhaps
+``block_size`` of jaxproxy, and ``archs``, official strings. The worker
 warms up, answers one line of JSON about itself, then answers every line ``go ROUND``
 with one about that pass over the architectures: wall and CPU seconds, peak memory and
 scores.
@@ -23,13 +25,13 @@ CORES = 2  # CPU devices of jaxproxy; PyTorch gets as many processes of one thre
 
 def torch_side(job: dict, *, tuned: bool) -> tuple[Score, dict]:
     """Eager PyTorch on one thread."""
-    import peer_torch
+    import proxies_torch
     import torch
 
     torch.set_num_threads(1)
     torch.set_num_interop_threads(1)
-    archs = job.pop("archs")
-    score = peer_torch.make_scorer(**job, channels_last=tuned)
+    archs, _, _ = (job.pop(key, None) for key in ("archs", "texts", "block_size"))
+    score = proxies_torch.make_scorer(**job, channels_last=tuned)
     about = {"versions": {"torch": torch.__version__}, "threads": 1}
     return lambda: [score(arch) for arch in archs], about
 
@@ -42,24 +44,35 @@ def jax_side(job: dict) -> tuple[Score, dict]:
     import numpy as np
 
     import jaxproxy
-    from jaxproxy.proxies import PROXIES
+    from jaxproxy.proxies import parse_proxy
     from jaxproxy.spaces import SPACES
 
-    space = SPACES["nasbench201"]()
-    archs, name, seed = job.pop("archs"), job.pop("proxy"), job.pop("seed")
+    space, proxies = SPACES["nasbench201"](), [parse_proxy(t) for t in job.pop("texts")]
+    archs, seed, block = (job.pop(key, None) for key in ("archs", "seed", "block_size"))
+    del job["proxy"]
+    fidelity = jaxproxy.Fidelity(**job)
+    # Proxies of images come with their own, and have to get as many as PyTorch.
+    needy = any(proxy.inputs == "images" for proxy in proxies)
+    shape = (fidelity.batch_size, fidelity.resolution, fidelity.resolution, 3)
+    images = np.random.default_rng(seed).standard_normal(shape) if needy else None
     start = time.perf_counter()
     scorer = jaxproxy.make_scorer(
         space,
-        [PROXIES[name]()],
-        fidelity=jaxproxy.Fidelity(**job),
+        proxies,
+        fidelity=fidelity,
         seeds=[seed],
+        images=images,
         devices=CORES,
+        block_size=block,
     )
     seconds = time.perf_counter() - start  # some of the compilation, or none
     codes = np.stack([space.from_str(arch) for arch in archs])
+    first = proxies[0]
 
     def score() -> list[float]:
-        return scorer.score(codes).scores[name][:, 0].tolist()
+        if first.count is not None:
+            return scorer.counts(codes)[first.name].tolist()
+        return scorer.score(codes).scores[first.name][:, 0].tolist()
 
     versions = {m.__name__: m.__version__ for m in (jax, jaxproxy)}
     about = {"make_scorer_s": seconds, "scorer": scorer.describe()}

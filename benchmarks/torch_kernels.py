@@ -135,22 +135,29 @@ KINDS = {
     "linear": nn.Linear,
 }
 """Kinds of modules that :func:`meco` can count."""
+LEAVES = ("conv", "relu", "bn", "pool", "skip", "none", "linear")
+
+
+def _kind(module: nn.Module) -> str:
+    kinds = (kind for kind, cls in KINDS.items() if isinstance(module, cls))
+    return next(kinds, "other")
 
 
 @torch.no_grad()
-def meco_kinds(net: nn.Module, x: Tensor) -> dict[str, tuple[int, float]]:
+def meco_kinds(
+    net: nn.Module, x: Tensor, kinds: Sequence[str] = (*KINDS, "other")
+) -> dict[str, tuple[int, float]]:
     """Number of modules and sum of smallest eigenvalues, by kind; ``other`` containers.
 
     Of each output of the first image, [C, H, W]: the correlation of channels, NaN
     replaced by 0. Logits have one value a channel and so add 0.
     """
-    found: dict[str, list[float]] = {kind: [] for kind in (*KINDS, "other")}
+    found: dict[str, list[float]] = {kind: [] for kind in kinds}
 
     def measure(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-        kinds = (kind for kind, cls in KINDS.items() if isinstance(module, cls))
         corr = correlation(output[0].flatten(1)).nan_to_num(0, 0, 0)
         smallest = float(torch.linalg.eigvalsh(corr)[0])
-        found[next(kinds, "other")].append(smallest)
+        found[_kind(module)].append(smallest)
 
     def measure_all(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
         if output.ndim == 4:
@@ -158,7 +165,7 @@ def meco_kinds(net: nn.Module, x: Tensor) -> dict[str, tuple[int, float]]:
         else:
             found["linear" if isinstance(module, nn.Linear) else "other"].append(0.0)
 
-    with hooked(net.modules(), measure_all):
+    with hooked([m for m in net.modules() if _kind(m) in kinds], measure_all):
         net(x[:1])
     return {kind: (len(values), sum(values)) for kind, values in found.items()}
 
@@ -169,5 +176,4 @@ def meco(net: nn.Module, x: Tensor, kinds: Sequence[str] = (*KINDS, "other")) ->
     By default over every module, containers and the whole network too, as the authors'
     code. Jiang et al., MeCo, NeurIPS 2023.
     """
-    found = meco_kinds(net, x)
-    return sum(found[kind][1] for kind in kinds)
+    return sum(total for _, total in meco_kinds(net, x, kinds).values())

@@ -98,6 +98,19 @@ def relu_outputs(net: nn.Module, x: Tensor) -> tuple[list[Tensor], Tensor]:
     return found, logits
 
 
+@torch.no_grad()
+def macs(net: nn.Module, x: Tensor) -> float:
+    """Multiply-adds of convolutions and linear layers for one image."""
+    counts: list[int] = []
+
+    def count(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        counts.append(output[0].numel() * module.weight[0].numel())
+
+    with hooked(layers(net), count):
+        net(x[:1])
+    return float(sum(counts))
+
+
 def features(net: TinyNetwork, x: Tensor) -> list[Tensor]:
     """The stem's output, then that of every cell and reduction."""
     found = [net.stem(x)]

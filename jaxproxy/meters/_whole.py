@@ -126,15 +126,17 @@ def _inner(a: Any, b: Any) -> Array:
 def _tangent_kernel(model: "Model") -> Array:
     x, _ = model.batch
 
-    def of_image(n: Array) -> Array:
-        gradient = jax.grad(lambda params: model.logits(params, x)[n].sum())
+    sums, pull_back = jax.vjp(lambda p: model.logits(p, x).sum(1), model.params)
+
+    # The forward pass is run once, not for every image.
+    def of_image(cotangent: Array) -> Array:
         named = _map_named(
             lambda name, leaf: leaf[:0] if name == "bias" else leaf,
-            gradient(model.params),
+            pull_back(cotangent)[0],
         )
         return jnp.concatenate([leaf.reshape(-1) for leaf in jax.tree.leaves(named)])
 
-    rows = lax.map(of_image, jnp.arange(len(x)))
+    rows = lax.map(of_image, jnp.eye(len(x), dtype=sums.dtype))
     return jnp.linalg.eigvalsh(lax.dot_general(rows, rows, (((1,), (1,)), ((), ()))))
 
 
