@@ -67,7 +67,8 @@ def epe_nas(*, inputs: str = "gaussian", weights: str = "kaiming") -> Proxy:
         means = sums / jnp.maximum(sizes, 1)
         pairs = counted & counted[:, None]
         differences = jnp.abs(means - means[:, None])
-        return jnp.where(pairs, differences, 0).sum() / jnp.maximum(counted.sum(), 1)
+        number = jnp.maximum(counted.sum(), 1).astype(means.dtype)
+        return jnp.where(pairs, differences, 0).sum() / number
 
     return Proxy(
         "epe_nas",

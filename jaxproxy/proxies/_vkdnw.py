@@ -98,9 +98,11 @@ def _cholesky_factors(p: Array) -> Array:
 
 def _entropy_of_deciles(descending: Array, count: Array) -> Array:
     """Of the first ``count`` of the eigenvalues, linearly interpolated."""
-    places = jnp.linspace(0.1, 0.9, 9, dtype=descending.dtype) * (count - 1)
+    last = count.astype(jnp.int32) - 1
+    quantiles = jnp.linspace(0.1, 0.9, 9, dtype=descending.dtype)
+    places = quantiles * last.astype(descending.dtype)
     low = jnp.floor(places).astype(jnp.int32)
-    high = jnp.minimum(low + 1, count - 1)
+    high = jnp.minimum(low + 1, last)
     part = places - low.astype(places.dtype)
     deciles = descending[low] * (1 - part) + descending[high] * part
     t = deciles / (jnp.abs(deciles).sum() + 1e-10)

@@ -1,0 +1,51 @@
+"""Scorers of all proxies of the table: those with one setup share a program."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+import jax
+
+from jaxproxy.proxies import PROXIES, Proxy, parse_proxy
+from jaxproxy.score import Scorer, make_scorer
+from jaxproxy.spaces import nasbench201
+from jaxproxy.types import Fidelity
+
+SPACE = nasbench201()
+SMALL = Fidelity(width=4, cells=1, batch_size=4, resolution=8)
+BLOCK_SIZE = 6
+
+# As many batches as zico has, so that both read one pass.
+_FEWER_BATCHES = {"xi_gsnr": {"batches": 2}}
+_VARIANTS = ("grad_norm(norm=global)",)
+TABLE: dict[str, Proxy] = {
+    name: make(**_FEWER_BATCHES.get(name, {})) for name, make in PROXIES.items()
+} | {name: parse_proxy(name) for name in _VARIANTS}
+
+
+@contextmanager
+def quick_compilation() -> Iterator[None]:
+    """Compiles without optimisation, which takes half as long."""
+    name = "jax_disable_most_optimizations"
+    before = jax.config.read(name)
+    jax.config.update(name, True)
+    try:
+        yield
+    finally:
+        jax.config.update(name, before)
+
+
+def scorer_of(name: str) -> Scorer:
+    """The scorer of a proxy and of those that run on the same."""
+    return _scorer(tuple(dict.fromkeys(m.setup.label for m in TABLE[name].meters)))
+
+
+@cache
+def _scorer(setups: tuple[str, ...]) -> Scorer:
+    """On one device, so that all architectures pass through the same buffers."""
+    proxies = [
+        proxy
+        for proxy in TABLE.values()
+        if tuple(dict.fromkeys(m.setup.label for m in proxy.meters)) == setups
+    ]
+    return make_scorer(SPACE, proxies, fidelity=SMALL, devices=1, block_size=BLOCK_SIZE)
