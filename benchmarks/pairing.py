@@ -28,7 +28,7 @@ ENVIRONMENT = {
         "MALLOC_MMAP_THRESHOLD_": str(2**30),
         "MALLOC_TRIM_THRESHOLD_": str(2**32),
     },
-    "jax": {"JAX_ENABLE_COMPILATION_CACHE": "false"},
+    "jax": {"JAX_ENABLE_COMPILATION_CACHE": "false", "OPENBLAS_NUM_THREADS": "1"},
 }
 
 

@@ -21,6 +21,9 @@ def set_up_jax(devices: int | None = None) -> None:
     """
     if devices is not None and devices < 1:
         raise ValueError(f"--devices must be at least 1, not {devices}")
+    # Eigendecompositions are small and each device makes its own: threads of OpenBLAS,
+    # which is loaded later, would only wait for each other.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     if devices or jax.config.values["jax_num_cpu_devices"] < 0:
         with suppress(RuntimeError):  # JAX is in use, with the devices that it has
