@@ -207,6 +207,7 @@ def spectral_values(case: Case) -> Iterator[tuple[str, Any]]:
     draws = [partial(case.load, net, seed) for seed in seeds]
     yield "cv", spectra.cv(net, case.batch, draws)
     yield "cv_accuracies", [spectra.accuracy(net, case.batch) for d in draws if not d()]
+    case.load(net, 1000 + case.index)
     yield "weight_agnostic", spectra.weight_agnostic(net, case.all_batches)
 
 

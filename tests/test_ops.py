@@ -265,3 +265,27 @@ def test_pools_refuse_padding_as_wide_as_the_window(
 ) -> None:
     with pytest.raises(ValueError, match=r"padding must be in \[0, 2\)"):
         pool(jnp.zeros((1, 4, 4, 1)), 2, padding=padding)
+
+
+@pytest.mark.parametrize("decompose", [ops.eigenvalues, ops.log_determinant])
+def test_a_batch_is_decomposed_matrix_by_matrix(decompose) -> None:
+    """On CPU, batched decompositions of two devices may wait for each other for ever."""
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(3, 4, 4)).astype(np.float32)
+    a += a.transpose(0, 2, 1)
+    shapes = []
+
+    def walk(jaxpr) -> None:
+        for equation in jaxpr.eqns:
+            if equation.primitive.name in ("eigh", "lu"):
+                shapes.append(equation.invars[0].aval.shape)
+            for inner in jax.core.jaxprs_in_params(equation.params):
+                walk(inner)
+
+    walk(jax.make_jaxpr(jax.vmap(decompose))(a).jaxpr)
+    assert shapes == [(4, 4)]
+    expected = {
+        ops.eigenvalues: np.linalg.eigvalsh(a),
+        ops.log_determinant: np.linalg.slogdet(a)[1],
+    }[decompose]
+    np.testing.assert_allclose(jax.vmap(decompose)(a), expected, rtol=1e-4, atol=1e-5)

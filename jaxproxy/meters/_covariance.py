@@ -6,6 +6,7 @@ from jax import lax
 
 from jaxproxy.meters._activation import Activation
 from jaxproxy.meters._meter import Meter, as_kinds
+from jaxproxy.ops import eigenvalues
 from jaxproxy.types import Array
 
 __all__ = ["ACTIVATIONS", "covariance", "renyi_entropy", "spectrum"]
@@ -137,7 +138,7 @@ def _degrees(rows: int) -> int:
 
 
 def _eigenvalues(activation: Activation) -> Array:
-    return jnp.maximum(jnp.linalg.eigvalsh(_unbiased(activation))[::-1], 0)
+    return jnp.maximum(eigenvalues(_unbiased(activation))[::-1], 0)
 
 
 def _renyi(eigenvalues: Array, order: float) -> Array:

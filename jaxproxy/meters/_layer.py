@@ -6,6 +6,7 @@ from jax import lax
 from jaxproxy.meters._activation import Activation
 from jaxproxy.meters._covariance import ACTIVATIONS
 from jaxproxy.meters._meter import Meter, as_kinds
+from jaxproxy.ops import eigenvalues
 from jaxproxy.types import Array
 
 __all__ = [
@@ -95,7 +96,7 @@ def _smallest_correlation(activation: Activation) -> Array:
     deviation = jnp.sqrt(jnp.maximum(jnp.diagonal(covariance), 0))
     varies = deviation > 0
     inverse = jnp.where(varies, 1 / jnp.where(varies, deviation, 1), 0)
-    return jnp.linalg.eigvalsh(covariance * inverse * inverse[:, None])[0]
+    return eigenvalues(covariance * inverse * inverse[:, None])[0]
 
 
 def _fisher(activation: Activation, cotangent: Array) -> Array:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxproxy.meters._meter import Meter
+from jaxproxy.ops import eigenvalues
 from jaxproxy.types import Array
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _reading(block: "Block", params: object, x: Array, g_out: Array) -> Array:
     rows = _unshuffled(g_in, g_out.shape[1]).reshape(-1, *_columns(g_in, g_out))
     pixels = g_out.reshape(-1, g_out.shape[-1])
     product = rows.T @ pixels / len(pixels)
-    s = jnp.sqrt(jnp.maximum(jnp.linalg.eigvalsh(_smaller_gram(product))[-1], 0))
+    s = jnp.sqrt(jnp.maximum(eigenvalues(_smaller_gram(product))[-1], 0))
     return jnp.where(unchanged, -jnp.inf, 2 - s - 1 / (s + 1e-6))
 
 

@@ -3,9 +3,8 @@
 import jax.numpy as jnp
 
 from jaxproxy.meters import accuracies_of_constants, accuracies_of_draws
-from jaxproxy.proxies._proxy import Proxy
+from jaxproxy.proxies._proxy import Proxy, data_setup
 from jaxproxy.readings import Readings
-from jaxproxy.setups import Setup
 from jaxproxy.types import Array
 
 __all__ = ["cv", "weight_agnostic"]
@@ -24,7 +23,7 @@ def cv(*, draws: int = 100, inputs: str = "gaussian") -> Proxy:
     """
     if draws < 2:
         raise ValueError(f"draws must be at least 2, got {draws}")
-    meter = accuracies_of_draws(draws).under(Setup(inputs=inputs, weights="he_uniform"))
+    meter = accuracies_of_draws(draws).under(data_setup(inputs, weights="he_uniform"))
 
     def score(readings: Readings) -> Array:
         accuracies = readings[meter][0]
@@ -54,7 +53,7 @@ def weight_agnostic(
       values: the values, those of the paper by default.
       inputs: see :func:`cv`.
     """
-    meter = accuracies_of_constants(values).under(Setup(inputs=inputs))
+    meter = accuracies_of_constants(values).under(data_setup(inputs))
     return Proxy(
         "weight_agnostic",
         meters=(meter,),

@@ -3,9 +3,8 @@
 import jax.numpy as jnp
 
 from jaxproxy.meters import gradient_signs, gradient_values
-from jaxproxy.proxies._proxy import Proxy
+from jaxproxy.proxies._proxy import Proxy, data_setup
 from jaxproxy.readings import Readings
-from jaxproxy.setups import Setup
 from jaxproxy.types import Array
 
 __all__ = ["grad_sign", "xi_gsnr", "zico"]
@@ -27,7 +26,7 @@ def zico(
     """
     _at_least_two(batches)
     meter = gradient_values().under(
-        Setup(inputs=inputs, weights=weights, batches=batches)
+        data_setup(inputs, weights=weights, batches=batches)
     )
 
     def layers(readings: Readings) -> Array:
@@ -71,7 +70,7 @@ def xi_gsnr(
     """
     _at_least_two(batches)
     meter = gradient_values().under(
-        Setup(inputs=inputs, weights=weights, batches=batches)
+        data_setup(inputs, weights=weights, batches=batches)
     )
 
     def score(readings: Readings) -> Array:
@@ -99,7 +98,7 @@ def grad_sign(*, inputs: str = "gaussian", weights: str = "uniform") -> Proxy:
       inputs: see :func:`zico`.
       weights: see :func:`zico`.
     """
-    meter = gradient_signs().under(Setup(inputs=inputs, weights=weights, single=True))
+    meter = gradient_signs().under(data_setup(inputs, weights=weights, single=True))
     return Proxy(
         "grad_sign",
         meters=(meter,),

@@ -3,9 +3,9 @@
 import jax.numpy as jnp
 
 from jaxproxy.meters import classes, input_correlation
-from jaxproxy.proxies._proxy import Proxy
+from jaxproxy.ops import eigenvalues
+from jaxproxy.proxies._proxy import Proxy, data_setup
 from jaxproxy.readings import Readings
-from jaxproxy.setups import Setup
 from jaxproxy.types import Array
 
 __all__ = ["epe_nas", "jacov"]
@@ -24,13 +24,13 @@ def jacov(*, inputs: str = "gaussian", weights: str = "kaiming") -> Proxy:
       inputs: ``"gaussian"`` noise, or the user's ``"images"``, as in the paper.
       weights: name in ``setups.WEIGHTS``; PyTorch's default is ``"uniform"``.
     """
-    meter = input_correlation().under(Setup(inputs=inputs, weights=weights, loss="sum"))
+    meter = input_correlation().under(data_setup(inputs, weights=weights, loss="sum"))
 
     def score(readings: Readings) -> Array:
         correlation = readings[meter][0]
         # NaN in, NaN out: an eigendecomposition may also fail to return.
         finite = jnp.isfinite(correlation).all()
-        v = jnp.linalg.eigvalsh(jnp.where(finite, correlation, 0))
+        v = eigenvalues(jnp.where(finite, correlation, 0))
         v = jnp.maximum(v, 0) + _K
         return jnp.where(finite, -(jnp.log(v) + 1 / v).sum(), jnp.nan)
 
@@ -54,7 +54,7 @@ def epe_nas(*, inputs: str = "gaussian", weights: str = "kaiming") -> Proxy:
       inputs: see :func:`jacov`.
       weights: see :func:`jacov`.
     """
-    setup = Setup(inputs=inputs, weights=weights, loss="sum")
+    setup = data_setup(inputs, weights=weights, loss="sum")
     meter, labels = input_correlation().under(setup), classes().under(setup)
 
     def score(readings: Readings) -> Array:

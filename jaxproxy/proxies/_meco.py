@@ -1,8 +1,7 @@
 """MeCo: correlations between the channels of every layer."""
 
 from jaxproxy.meters import smallest_correlation
-from jaxproxy.proxies._proxy import Proxy
-from jaxproxy.setups import Setup
+from jaxproxy.proxies._proxy import Proxy, data_setup
 
 __all__ = ["meco"]
 
@@ -17,7 +16,7 @@ def meco(*, layers: str = "leaf", inputs: str = "gaussian") -> Proxy:
       layers: which activations count, a name in ``meters.ACTIVATIONS``.
       inputs: ``"gaussian"`` noise, or the first of the user's ``"images"``.
     """
-    meter = smallest_correlation(layers).under(Setup(inputs=inputs, batch_size=1))
+    meter = smallest_correlation(layers).under(data_setup(inputs, batch_size=1))
     return Proxy(
         "meco",
         meters=(meter,),

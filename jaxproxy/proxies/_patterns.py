@@ -3,9 +3,9 @@
 import jax.numpy as jnp
 
 from jaxproxy.meters import activation_kernel, activation_patterns, tangent_kernel
-from jaxproxy.proxies._proxy import Proxy
+from jaxproxy.ops import log_determinant
+from jaxproxy.proxies._proxy import Proxy, data_setup
 from jaxproxy.readings import Readings
-from jaxproxy.setups import Setup
 from jaxproxy.types import Array
 
 __all__ = ["linear_regions", "naswot", "ntk", "swap"]
@@ -24,11 +24,11 @@ def naswot(*, inputs: str = "gaussian", weights: str = "kaiming") -> Proxy:
       inputs: ``"gaussian"`` noise, or the user's ``"images"``, as in the paper.
       weights: name in ``setups.WEIGHTS``; PyTorch's default is ``"uniform"``.
     """
-    meter = activation_kernel().under(Setup(inputs=inputs, weights=weights))
+    meter = activation_kernel().under(data_setup(inputs, weights=weights))
     return Proxy(
         "naswot",
         meters=(meter,),
-        score=lambda readings: jnp.linalg.slogdet(readings[meter].sum(0))[1],
+        score=lambda readings: log_determinant(readings[meter].sum(0)),
         reference="Mellor et al., NASWOT, ICML 2021, arXiv:2006.04647",
     )
 
@@ -43,7 +43,7 @@ def linear_regions(*, inputs: str = "gaussian", weights: str = "kaiming") -> Pro
       inputs: see :func:`naswot`.
       weights: see :func:`naswot`.
     """
-    meter = activation_kernel().under(Setup(inputs=inputs, weights=weights))
+    meter = activation_kernel().under(data_setup(inputs, weights=weights))
 
     def score(readings: Readings) -> Array:
         kernels = readings[meter]
@@ -66,7 +66,7 @@ def swap(*, inputs: str = "gaussian", images: int = 16) -> Proxy:
     if not 1 <= images <= 16:
         raise ValueError(f"images must be from 1 to 16, got {images}")
     meter = activation_patterns().under(
-        Setup(inputs=inputs, weights="normal", batch_size=images)
+        data_setup(inputs, weights="normal", batch_size=images)
     )
     return Proxy(
         "swap",
@@ -85,7 +85,7 @@ def ntk(*, inputs: str = "gaussian", weights: str = "kaiming_out") -> Proxy:
       inputs: see :func:`naswot`.
       weights: see :func:`naswot`.
     """
-    meter = tangent_kernel().under(Setup(inputs=inputs, weights=weights))
+    meter = tangent_kernel().under(data_setup(inputs, weights=weights))
 
     def score(readings: Readings) -> Array:
         eigenvalues = readings[meter][0]

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax.numpy as jnp
 
+from jaxproxy.setups import Setup
 from jaxproxy.types import Array
 
 if TYPE_CHECKING:
@@ -71,3 +72,20 @@ class Proxy:
         """Whether the score of an architecture means anything, bool[]."""
         finite = jnp.isfinite(score)
         return finite if self.valid is None else finite & self.valid(readings)
+
+
+def data_setup(inputs: str, **options: Any) -> Setup:
+    """The setup of a proxy that may see noise or the user's images.
+
+    Args:
+      inputs: ``"gaussian"`` or ``"images"``.
+      **options: other fields of the setup.
+
+    Raises:
+      ValueError: other inputs, or as :class:`~jaxproxy.setups.Setup`.
+    """
+    if inputs not in ("gaussian", "images"):
+        raise ValueError(
+            f"unknown inputs {inputs!r}; choose from ['gaussian', 'images']"
+        )
+    return Setup(inputs=inputs, **options)

@@ -11,7 +11,7 @@ from jaxproxy.meters import (
     weight_norm,
     weight_size,
 )
-from jaxproxy.proxies._proxy import Proxy
+from jaxproxy.proxies._proxy import Proxy, data_setup
 from jaxproxy.readings import Readings
 from jaxproxy.setups import Setup
 from jaxproxy.types import Array
@@ -39,7 +39,7 @@ def grad_norm(
     """
     if norm not in ("layers", "global"):
         raise ValueError(f"unknown norm {norm!r}; choose from ['global', 'layers']")
-    setup = Setup(inputs=inputs, weights=weights)
+    setup = data_setup(inputs, weights=weights)
     meter = gradient_norm("weights" if norm == "layers" else "all").under(setup)
 
     def score(readings: Readings) -> Array:
@@ -56,7 +56,7 @@ def snip(*, inputs: str = "gaussian", weights: str = "kaiming") -> Proxy:
       inputs: see :func:`grad_norm`.
       weights: see :func:`grad_norm`.
     """
-    meter = saliency().under(Setup(inputs=inputs, weights=weights))
+    meter = saliency().under(data_setup(inputs, weights=weights))
     return Proxy(
         "snip",
         meters=(meter,),
@@ -72,7 +72,7 @@ def plain(*, inputs: str = "gaussian", weights: str = "kaiming") -> Proxy:
       inputs: see :func:`grad_norm`.
       weights: see :func:`grad_norm`.
     """
-    meter = saliency().under(Setup(inputs=inputs, weights=weights))
+    meter = saliency().under(data_setup(inputs, weights=weights))
     return Proxy(
         "plain",
         meters=(meter,),
@@ -106,7 +106,7 @@ def fisher(*, inputs: str = "gaussian", weights: str = "kaiming") -> Proxy:
       inputs: see :func:`grad_norm`.
       weights: see :func:`grad_norm`.
     """
-    setup = Setup(inputs=inputs, weights=weights)
+    setup = data_setup(inputs, weights=weights)
     information, sizes = fisher_information().under(setup), weight_size().under(setup)
 
     def score(readings: Readings) -> Array:
@@ -129,7 +129,7 @@ def grasp(*, inputs: str = "gaussian", weights: str = "kaiming") -> Proxy:
       inputs: see :func:`grad_norm`.
       weights: see :func:`grad_norm`.
     """
-    meter = gradient_flow().under(Setup(inputs=inputs, weights=weights))
+    meter = gradient_flow().under(data_setup(inputs, weights=weights))
     return Proxy(
         "grasp",
         meters=(meter,),

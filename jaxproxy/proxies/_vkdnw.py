@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxproxy.meters import first_gradient, logits
+from jaxproxy.ops import eigenvalues
 from jaxproxy.proxies._proxy import Proxy
 from jaxproxy.readings import Readings
 from jaxproxy.setups import Setup
@@ -59,8 +60,8 @@ def vkdnw_entropy(*, fisher: str = "exact", tensors: int = 128) -> Proxy:
         # Zero rows and columns only add zeros to the spectrum.
         jacobian = jnp.where(used, readings[gradients], 0)
         matrix = sampled_fisher(jacobian.reshape(len(z), classes, -1), z, fisher)
-        eigenvalues = jnp.abs(jnp.linalg.eigvalsh(matrix))
-        return _entropy_of_deciles(jnp.sort(eigenvalues)[::-1], used.sum())
+        spectrum = jnp.sort(jnp.abs(eigenvalues(matrix)))[::-1]
+        return _entropy_of_deciles(spectrum, used.sum())
 
     return Proxy(
         "vkdnw_entropy", meters=(gradients, outputs), score=score, reference=_PAPER

@@ -1,0 +1,25 @@
+"""Decompositions of small matrices that several devices may make at once.
+
+On CPU, jaxlib's batched decompositions wait, on a thread of XLA's pool, for other
+threads of the same pool: programs of as many devices as the pool has threads wait for
+each other for ever. So a batch is decomposed matrix by matrix.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from jaxproxy.types import Array
+
+__all__ = ["eigenvalues", "log_determinant"]
+
+
+@jax.custom_batching.sequential_vmap
+def eigenvalues(matrix: Array) -> Array:
+    """Eigenvalues of a symmetric float[n, n], ascending, float[n]."""
+    return jnp.linalg.eigvalsh(matrix)
+
+
+@jax.custom_batching.sequential_vmap
+def log_determinant(matrix: Array) -> Array:
+    """Logarithm of the magnitude of the determinant of float[n, n], float[]."""
+    return jnp.linalg.slogdet(matrix)[1]
