@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from jax.extend.core import jaxprs_in_params
 
 from jaxproxy import ops
 from jaxproxy.ops import _tiles
@@ -269,7 +270,7 @@ def test_pools_refuse_padding_as_wide_as_the_window(
 
 @pytest.mark.parametrize("decompose", [ops.eigenvalues, ops.log_determinant])
 def test_a_batch_is_decomposed_matrix_by_matrix(decompose) -> None:
-    """On CPU, batched decompositions of two devices may wait for each other for ever."""
+    """On CPU, batched ones of two devices may wait for each other for ever."""
     rng = np.random.default_rng(0)
     a = rng.normal(size=(3, 4, 4)).astype(np.float32)
     a += a.transpose(0, 2, 1)
@@ -279,7 +280,7 @@ def test_a_batch_is_decomposed_matrix_by_matrix(decompose) -> None:
         for equation in jaxpr.eqns:
             if equation.primitive.name in ("eigh", "lu"):
                 shapes.append(equation.invars[0].aval.shape)
-            for inner in jax.core.jaxprs_in_params(equation.params):
+            for inner in jaxprs_in_params(equation.params):
                 walk(inner)
 
     walk(jax.make_jaxpr(jax.vmap(decompose))(a).jaxpr)
