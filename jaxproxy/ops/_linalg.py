@@ -7,19 +7,28 @@ each other for ever. So a batch is decomposed matrix by matrix.
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jaxproxy.types import Array
 
 __all__ = ["eigenvalues", "log_determinant"]
 
 
-@jax.custom_batching.sequential_vmap
 def eigenvalues(matrix: Array) -> Array:
-    """Eigenvalues of a symmetric float[n, n], ascending, float[n]."""
+    """Eigenvalues of a symmetric float[n, n], ascending, float[n]; without gradient."""
+    return _eigenvalues(lax.stop_gradient(matrix))
+
+
+def log_determinant(matrix: Array) -> Array:
+    """Logarithm of the magnitude of a determinant, float[]; without gradient."""
+    return _log_determinant(lax.stop_gradient(matrix))
+
+
+@jax.custom_batching.sequential_vmap
+def _eigenvalues(matrix: Array) -> Array:
     return jnp.linalg.eigvalsh(matrix)
 
 
 @jax.custom_batching.sequential_vmap
-def log_determinant(matrix: Array) -> Array:
-    """Logarithm of the magnitude of the determinant of float[n, n], float[]."""
+def _log_determinant(matrix: Array) -> Array:
     return jnp.linalg.slogdet(matrix)[1]
