@@ -62,7 +62,7 @@ def rows_table(scorer: Scorer, part: Part, scored: BlockScores) -> pa.Table:
         else:
             counts = np.asarray(proxy.count(scorer.space, part.codes))
             scores = np.repeat(counts[:, None], len(scorer.seeds), axis=1)
-            valid = np.ones(scores.shape, bool)
+            valid = np.isfinite(scores)
         columns |= _score_columns(proxy.name, scores.astype(np.float64), valid)
     return pa.table(columns)
 

@@ -253,10 +253,13 @@ def test_only_invariant_proxies_are_deduplicated_unasked():
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_run_resumes(tmp_path, monkeypatch, signum, capsys):
+def test_a_stopped_run_resumes(tmp_path, monkeypatch, signum, capsys, request):
     """It exits as the shell expects, keeps finished parts, and says how to go on."""
     options = ("--sample", 2500, "--no-deduplicate", "--seed", 3)
     real, calls = Scorer.__call__, []
+    # A shell lets its background jobs ignore SIGINT, and a sweep respects that.
+    before = signal.signal(signum, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signum, before))
 
     def stop_in_the_second_part(scorer, codes):
         calls.append(len(codes))
