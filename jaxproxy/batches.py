@@ -35,7 +35,7 @@ def make_batches(
       images: the user's, int32[N] labels included; float[0, ...] if there are none.
 
     Raises:
-      ValueError: too few images, or a label that is not a class.
+      ValueError: too few images.
     """
     size = fidelity.batch_size if setup.batch_size is None else setup.batch_size
     if setup.inputs == "images":

@@ -16,7 +16,7 @@ from jaxproxy.batches import make_batches
 from jaxproxy.meters import ACTIVATIONS, PARAMETERS, Meter, Probe, covariance, gradient
 from jaxproxy.network import Tap
 from jaxproxy.oracle_cases import Case, load_cases, parameters
-from jaxproxy.passes import Prepared, join, make_passes, make_runner
+from jaxproxy.passes import Prepared, make_passes, make_runner, run_passes
 from jaxproxy.proxies import (
     epsinas,
     gamma,
@@ -105,11 +105,8 @@ def _make_scores(space: Space, fidelity: Fidelity) -> Callable[..., Any]:
 
     @jax.jit
     def scores(params: Any, images: Batch, code: Array) -> dict[str, Array]:
-        parts = [
-            runner(prepare(runner.run.setup, params, images), code, None)[0]
-            for runner in runners
-        ]
-        readings = join(parts)
+        prepared = [prepare(runner.run.setup, params, images) for runner in runners]
+        readings, _ = run_passes(runners, prepared, code)
         return {n: proxy.score(readings) for n, proxy in _SCORES.items() if proxy.score}
 
     return scores

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxproxy.meters import Meter, Probe
+from jaxproxy.meters import Meter, Probe, unique
 from jaxproxy.network import Network
 from jaxproxy.readings import Layout, Readings, collect_reusing, make_scratch
 from jaxproxy.setups import LOSSES, Setup
@@ -19,7 +19,16 @@ from jaxproxy.types import Array, Batch, Fidelity
 if TYPE_CHECKING:
     from jaxproxy.spaces import Space
 
-__all__ = ["Model", "Pass", "Prepared", "Runner", "join", "make_passes", "make_runner"]
+__all__ = [
+    "Model",
+    "Pass",
+    "Prepared",
+    "Runner",
+    "join",
+    "make_passes",
+    "make_runner",
+    "run_passes",
+]
 
 
 @dataclass(frozen=True)
@@ -52,11 +61,8 @@ def make_passes(meters: Iterable[Meter]) -> tuple[Pass, ...]:
       ValueError: two different meters of one name.
     """
     groups: dict[Setup, list[Meter]] = {}
-    for meter in dict.fromkeys(meters):
+    for meter in unique(meters):
         groups.setdefault(meter.setup, []).append(meter)
-    names = [meter.name for group in groups.values() for meter in group]
-    if len(set(names)) < len(names):
-        raise ValueError(f"two different meters have one name, among {sorted(names)}")
     return tuple(Pass(setup, tuple(group)) for setup, group in groups.items())
 
 
@@ -69,6 +75,11 @@ class Prepared(NamedTuple):
     key: Array
     """For what meters of the whole network draw."""
 
+    @property
+    def batch(self) -> Batch:
+        """The first batch."""
+        return jax.tree.map(lambda leaf: leaf[0], self.batches)
+
 
 class Model(NamedTuple):
     """A network bound to an architecture: what ``network`` meters read.
@@ -79,15 +90,10 @@ class Model(NamedTuple):
 
     network: Network
     params: Any
-    batches: Batch
-    """[M, B, ...]"""
+    batch: Batch
+    """The first batch of the setup."""
     code: Array | None
     key: Array
-
-    @property
-    def batch(self) -> Batch:
-        """The first batch."""
-        return jax.tree.map(lambda leaf: leaf[0], self.batches)
 
     def logits(self, params: Any, x: Array) -> Array:
         """float[B, K] of images float[B, R, R, 3]."""
@@ -107,8 +113,9 @@ class Runner(NamedTuple):
         """Cleared buffers, to be handed from architecture to architecture."""
         if not self.run.taps:
             return None
-        first = jax.tree.map(lambda leaf: leaf[0], prepared.batches)
-        return make_scratch(self.network, prepared.params, first, code, self.run.taps)
+        return make_scratch(
+            self.network, prepared.params, prepared.batch, code, self.run.taps
+        )
 
     def __call__(
         self, prepared: Prepared, code: Array | None, scratch: Any
@@ -120,7 +127,7 @@ class Runner(NamedTuple):
             parts.append(readings)
         if self.run.whole:
             model = Model(
-                self.plain, prepared.params, prepared.batches, code, prepared.key
+                self.plain, prepared.params, prepared.batch, code, prepared.key
             )
             parts.append(_measure_whole(self.run.whole, model))
         return join(parts), scratch
@@ -136,22 +143,20 @@ class Runner(NamedTuple):
                 loss=LOSSES[setup.loss],
             )  # fmt: skip
 
-        first = jax.tree.map(lambda leaf: leaf[0], prepared.batches)
         if len(prepared.batches.x) == 1:
-            return one(scratch, first)
-        return _over_batches(one, meters, prepared.batches, scratch)
+            return one(scratch, prepared.batch)
+        return _over_batches(one, meters, prepared, scratch)
 
 
 def _over_batches(
     one: Callable[[Any, Batch], tuple[Readings, Any]],
     meters: Sequence[Meter],
-    batches: Batch,
+    prepared: Prepared,
     scratch: Any,
 ) -> tuple[Readings, Any]:
     """Readings of all batches, stacked in front or added up."""
     added = [meter.name for meter in meters if meter.add]
-    first = jax.tree.map(lambda leaf: leaf[0], batches)
-    shapes = jax.eval_shape(lambda: one(scratch, first)[0])
+    shapes = jax.eval_shape(lambda: one(scratch, prepared.batch)[0])
     totals = {n: jnp.zeros(shapes.values[n].shape, shapes.values[n].dtype)
               for n in added}  # fmt: skip
 
@@ -164,7 +169,9 @@ def _over_batches(
         totals = {name: total + values.pop(name) for name, total in totals.items()}
         return (scratch, totals), (values, readings.mask)
 
-    (scratch, totals), (values, masks) = lax.scan(step, (scratch, totals), batches)
+    (scratch, totals), (values, masks) = lax.scan(
+        step, (scratch, totals), prepared.batches
+    )
     mask = {name: mask[0] for name, mask in masks.items()}
     return Readings({**values, **totals}, mask, shapes.layout), scratch
 
@@ -199,6 +206,18 @@ def _make_network(space: "Space", fidelity: Fidelity, modes: dict[str, Any]) -> 
     if missing:
         raise ValueError(f"{space.name} has no network with {', '.join(missing)}")
     return space.network(fidelity, **modes)
+
+
+def run_passes(
+    runners: Sequence[Runner],
+    prepared: Sequence[Prepared],
+    code: Array | None,
+    scratch: Sequence[Any] | None = None,
+) -> tuple[Readings, list[Any]]:
+    """Readings of one architecture from all passes, and their scratch for the next."""
+    given = zip(runners, prepared, scratch or [None] * len(runners), strict=True)
+    parts = [runner(ready, code, left) for runner, ready, left in given]
+    return join([readings for readings, _ in parts]), [left for _, left in parts]
 
 
 def join(parts: Sequence[Readings]) -> Readings:

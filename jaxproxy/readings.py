@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxproxy.meters import Meter, Probe
+from jaxproxy.meters import Meter, Probe, unique
 from jaxproxy.network import Network
 from jaxproxy.setups import cross_entropy
 from jaxproxy.taps import REACHED, Rows, Slot, Tap, Values
@@ -113,7 +113,7 @@ def make_scratch(
     """Buffers for :func:`collect_reusing`, cleared once."""
 
     def buffers() -> Any:
-        tap = Tap(Probe(tuple(dict.fromkeys(meters))))
+        tap = Tap(Probe(unique(meters)))
         network.apply(params, batch.x, code, tap)
         return tap.kept
 
@@ -147,10 +147,7 @@ def _collect(
     loss: Callable[[Array, Array], Array],
     scratch: Any,
 ) -> tuple[Readings, Any]:
-    probe = Probe(tuple(dict.fromkeys(meters)))
-    names = [meter.name for meter in probe.meters]
-    if len(set(names)) < len(names):
-        raise ValueError(f"two different meters have one name, among {sorted(names)}")
+    probe = Probe(unique(meters))
     # Slots are static, so they leave a trace by this list; arrays must not.
     taps: list[Tap] = []
 

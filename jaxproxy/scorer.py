@@ -9,7 +9,7 @@ means one set of weights, inputs and labels, shared by all architectures.
 import dataclasses
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -21,9 +21,8 @@ from jaxproxy.batches import make_batch, make_batches
 from jaxproxy.deal import blocks, deal, merge_blocks
 from jaxproxy.meters import Meter
 from jaxproxy.network import Slot
-from jaxproxy.passes import Prepared, join, make_passes, make_runner
+from jaxproxy.passes import Prepared, make_passes, make_runner, run_passes
 from jaxproxy.proxies import Proxy
-from jaxproxy.readings import Readings
 from jaxproxy.spaces import Space
 from jaxproxy.types import Array, Batch, Fidelity
 
@@ -155,7 +154,8 @@ class Scorer:
             return {}
         code = jax.ShapeDtypeStruct((len(self.space.choices),), jnp.int32)
         prepared = jax.eval_shape(self._prepare, 0)
-        return jax.eval_shape(self._read, prepared, code, None)[0].layout.slots
+        read = partial(run_passes, self._runners)
+        return jax.eval_shape(read, prepared, code)[0].layout.slots
 
     @cached_property
     def _lanes(self) -> np.ndarray:
@@ -180,16 +180,6 @@ class Scorer:
             )
             for runner in self._runners
         ]
-
-    def _read(
-        self, prepared: list[Prepared], code: Array, scratch: list[Any] | None
-    ) -> tuple[Readings, list[Any]]:
-        """Readings of all passes, and their scratch."""
-        runs = zip(
-            self._runners, prepared, scratch or [None] * len(prepared), strict=True
-        )
-        parts = [runner(given, code, left) for runner, given, left in runs]
-        return join([readings for readings, _ in parts]), [left for _, left in parts]
 
     @cached_property
     def _seeded(self) -> list[list[Prepared]]:
@@ -221,7 +211,7 @@ class Scorer:
         def mapped(prepared: list[Prepared], codes: Array, scratch: Any) -> Any:
             def one(scratch: Any, code: Array) -> tuple[Any, Any]:
                 self.num_traces += 1
-                readings, scratch = self._read(prepared, code, scratch)
+                readings, scratch = run_passes(self._runners, prepared, code, scratch)
                 scores = {p.name: p.score(readings) for p in self.proxies if p.score}
                 valid = {
                     p.name: p.is_valid(readings, scores[p.name])

@@ -5,7 +5,7 @@ network is shown, in whether BatchNorm normalises, and in what is differentiated
 Proxies whose setups agree share their passes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
 
 import jax
@@ -20,8 +20,20 @@ __all__ = [
     "NORMS",
     "WEIGHTS",
     "Setup",
+    "check_choices",
     "cross_entropy",
 ]
+
+
+def check_choices(**options: tuple[str, Collection[str]]) -> None:
+    """Raises ValueError for an option that is none of its choices, naming them.
+
+    Args:
+      **options: name -> (value, choices).
+    """
+    for name, (value, choices) in options.items():
+        if value not in choices:
+            raise ValueError(f"unknown {name} {value!r}; choose from {sorted(choices)}")
 
 
 def cross_entropy(logits: Array, y: Array) -> Array:
@@ -108,13 +120,12 @@ class Setup:
 
     def __post_init__(self) -> None:
         """Checks the names."""
-        tables = {"weights": WEIGHTS, "inputs": INPUTS, "norm": NORMS, "loss": LOSSES}
-        for name, choices in tables.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(
-                    f"unknown {name} {getattr(self, name)!r}; choose from "
-                    f"{sorted(choices)}"
-                )
+        check_choices(
+            weights=(self.weights, WEIGHTS),
+            inputs=(self.inputs, INPUTS),
+            norm=(self.norm, NORMS),
+            loss=(self.loss, LOSSES),
+        )
         if self.batches < 1 or (self.batch_size is not None and self.batch_size < 1):
             raise ValueError(
                 f"batches and batch_size must be at least 1, got {self.batches} and "

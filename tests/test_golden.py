@@ -19,7 +19,7 @@ from table_scorers import quick_compilation
 from jaxproxy import proxies
 from jaxproxy.batches import make_batches
 from jaxproxy.meters._trainability import block_trainability
-from jaxproxy.passes import Prepared, join, make_passes, make_runner
+from jaxproxy.passes import Prepared, make_passes, make_runner, run_passes
 from jaxproxy.types import Batch
 
 IMAGES = {"inputs": "images"}
@@ -92,8 +92,7 @@ def _scores(number: int) -> list[dict[str, float]]:
 
     @jax.jit
     def score(prepared: list[Prepared], code: jax.Array) -> dict[str, jax.Array]:
-        runs = zip(runners, prepared, strict=True)
-        readings = join([runner(given, code, None)[0] for runner, given in runs])
+        readings, _ = run_passes(runners, prepared, code)
         return {name: proxy.score(readings) for name, proxy in group.items()}
 
     def scores_of(entry: dict[str, Any]) -> dict[str, float]:

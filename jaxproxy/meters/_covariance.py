@@ -7,6 +7,7 @@ from jax import lax
 from jaxproxy.meters._activation import Activation
 from jaxproxy.meters._meter import Meter, as_kinds
 from jaxproxy.ops import eigenvalues
+from jaxproxy.setups import check_choices
 from jaxproxy.types import Array
 
 __all__ = ["ACTIVATIONS", "covariance", "renyi_entropy", "spectrum"]
@@ -47,8 +48,7 @@ def covariance(
       Zhou et al., "InTrain", CVPR 2026, equations 1-2, arXiv:2606.18676.
     """
     measures = {"pixels": _pixels, "raw": _raw, "images": _images}
-    if rows not in measures:
-        raise ValueError(f"unknown rows {rows!r}; choose from {sorted(measures)}")
+    check_choices(rows=(rows, measures))
     option = "" if rows == "pixels" else f",rows={rows}"
     kinds, label = as_kinds(layers, ACTIVATIONS)
     return Meter(f"covariance({label}{option})", kinds, "forward", measures[rows])

@@ -1,15 +1,15 @@
 """What can be measured at a tap."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
 from jaxproxy.meters._activation import Activation
-from jaxproxy.setups import DEFAULT, Setup
+from jaxproxy.setups import DEFAULT, Setup, check_choices
 from jaxproxy.types import Array
 
-__all__ = ["Meter", "Probe"]
+__all__ = ["Meter", "Probe", "as_kinds", "unique"]
 
 
 @dataclass(frozen=True)
@@ -89,12 +89,24 @@ class Probe:
         return any(m.phase in ("backward", "gradient") for m in self.meters)
 
 
+def unique(meters: Iterable[Meter]) -> tuple[Meter, ...]:
+    """The meters, each once, in order of appearance.
+
+    Raises:
+      ValueError: two different meters of one name.
+    """
+    found = tuple(dict.fromkeys(meters))
+    names = [meter.name for meter in found]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two different meters have one name, among {sorted(names)}")
+    return found
+
+
 def as_kinds(
     group: str | tuple[str, ...], table: dict[str, tuple[str, ...]]
 ) -> tuple[tuple[str, ...], str]:
     """Tap kinds of a named group, or the kinds themselves, and a label for names."""
     if isinstance(group, tuple):
         return group, "+".join(group)
-    if group not in table:
-        raise ValueError(f"unknown taps {group!r}; choose from {sorted(table)}")
+    check_choices(taps=(group, table))
     return table[group], group

@@ -51,8 +51,7 @@ def block_trainability(blocks: "Sequence[Block]", x: Array, signs: Signs) -> Arr
     """Readings float[T] of all layers of all blocks but the first, which has one."""
     readings: list[Array] = []
     for number, block in enumerate(blocks):
-        sizes = {len(leaf) for leaf in jax.tree.leaves(block.params)}
-        (layers,) = sizes
+        (layers,) = {len(leaf) for leaf in jax.tree.leaves(block.params)}
 
         # The input of every layer, in order; then its gradients, layer by layer.
         def step(
@@ -82,24 +81,19 @@ def _reading(block: "Block", params: object, x: Array, g_out: Array) -> Array:
     _, pull = jax.vjp(lambda x: block.apply(params, x), x)
     (g_in,) = pull(g_out)
     unchanged = (g_in == g_out).all() if g_in.shape == g_out.shape else False
-    rows = _unshuffled(g_in, g_out.shape[1]).reshape(-1, *_columns(g_in, g_out))
+    rows = _unshuffled(g_in, g_out.shape[1])
     pixels = g_out.reshape(-1, g_out.shape[-1])
     product = rows.T @ pixels / len(pixels)
     s = jnp.sqrt(jnp.maximum(eigenvalues(_smaller_gram(product))[-1], 0))
     return jnp.where(unchanged, -jnp.inf, 2 - s - 1 / (s + 1e-6))
 
 
-def _columns(g_in: Array, g_out: Array) -> tuple[int]:
-    ratio = g_in.shape[1] // g_out.shape[1]
-    return (g_in.shape[-1] * ratio**2,)
-
-
 def _unshuffled(g: Array, side: int) -> Array:
-    """float[B, r side, r side, C] -> float[B, side, side, r*r*C]."""
+    """float[B, r side, r side, C] -> float[B side side, r r C], a row for each tile."""
     images, height, _, channels = g.shape
     r = height // side
     tiles = g.reshape(images, side, r, side, r, channels)
-    return tiles.transpose(0, 1, 3, 2, 4, 5).reshape(images, side, side, -1)
+    return tiles.transpose(0, 1, 3, 2, 4, 5).reshape(-1, r * r * channels)
 
 
 def _smaller_gram(a: Array) -> Array:

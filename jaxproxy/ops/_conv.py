@@ -218,7 +218,9 @@ def _strided_dx(
     # From [taps, phases, taps, phases, Cin, Cout].
     phases = phases.transpose(0, 2, 5, 1, 3, 4)
     phases = phases.reshape(*phases.shape[:3], -1)
-    plain = _Window((1, 1), (padding[0], padding[1]), (1, 1), (1, 1), 1)
+    plain = _Window(
+        (1, 1), (padding[0], padding[1]), (1, 1), (1, 1), 1, window.portable
+    )
     dx = _conv(dy, phases, plain).reshape(-1, *pixels, *window.strides, shape[3])
     dx = dx.transpose(0, 1, 3, 2, 4, 5)
     dx = dx.reshape(shape[0], pixels[0] * window.strides[0], -1, shape[3])

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from jaxproxy.meters import gradient_signs, gradient_values
+from jaxproxy.meters import Meter, gradient_signs, gradient_values
 from jaxproxy.proxies._proxy import Proxy, data_setup
 from jaxproxy.readings import Readings
 from jaxproxy.types import Array
@@ -24,10 +24,7 @@ def zico(
         in the paper.
       weights: name in ``setups.WEIGHTS``; the paper's is PyTorch's default.
     """
-    _at_least_two(batches)
-    meter = gradient_values().under(
-        data_setup(inputs, weights=weights, batches=batches)
-    )
+    meter = _gradients(batches, inputs, weights)
 
     def layers(readings: Readings) -> Array:
         gradients = readings[meter]  # [M, P, size]
@@ -68,10 +65,7 @@ def xi_gsnr(
       inputs: see :func:`zico`.
       weights: see :func:`zico`.
     """
-    _at_least_two(batches)
-    meter = gradient_values().under(
-        data_setup(inputs, weights=weights, batches=batches)
-    )
+    meter = _gradients(batches, inputs, weights)
 
     def score(readings: Readings) -> Array:
         gradients = readings[meter]
@@ -107,6 +101,9 @@ def grad_sign(*, inputs: str = "gaussian", weights: str = "uniform") -> Proxy:
     )
 
 
-def _at_least_two(batches: int) -> None:
+def _gradients(batches: int, inputs: str, weights: str) -> Meter:
+    """Gradients of convolutions and matrices, [M, P, max size]."""
     if batches < 2:
         raise ValueError(f"batches must be at least 2, got {batches}")
+    setup = data_setup(inputs, weights=weights, batches=batches)
+    return gradient_values().under(setup)

@@ -6,7 +6,7 @@ gamma = sum_l log PR(C_l), h_i = min(1, std(g_i) / (max |g_i| + eps)) for the gr
 g_i of each parameter tensor and o = sum_i h_i, the score is gamma (1 + o) / log(L + 1).
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxproxy.meters import Meter, covariance, gradient
 from jaxproxy.proxies._proxy import Proxy
 from jaxproxy.readings import Readings
+from jaxproxy.setups import check_choices
 from jaxproxy.types import Array
 
 __all__ = ["capacity", "gamma", "gradient_health", "intrain", "log_participation_ratio"]
@@ -105,7 +106,7 @@ def capacity(
         counts them as the paper's jitter would.
       rows: see :func:`~jaxproxy.meters.covariance`.
     """
-    _check(depth=(depth, DEPTHS), dead=(dead, DEAD))
+    check_choices(depth=(depth, DEPTHS), dead=(dead, DEAD))
     meter = covariance(layers, rows=rows)
 
     def score(readings: Readings) -> Array:
@@ -141,7 +142,9 @@ def intrain(
     References:
       Zhou et al., "InTrain", CVPR 2026, equations 1-5, arXiv:2606.18676.
     """
-    _check(depth=(depth, DEPTHS), dead=(dead, DEAD), coupling=(coupling, COUPLINGS))
+    check_choices(
+        depth=(depth, DEPTHS), dead=(dead, DEAD), coupling=(coupling, COUPLINGS)
+    )
     activations, gradients = covariance(layers, rows=rows), gradient(params)
 
     def score(readings: Readings) -> Array:
@@ -158,12 +161,6 @@ def intrain(
     return Proxy(
         "intrain", meters=(activations, gradients), score=score, reference=_PAPER
     )
-
-
-def _check(**options: tuple[str, Collection[str]]) -> None:
-    for name, (value, choices) in options.items():
-        if value not in choices:
-            raise ValueError(f"unknown {name} {value!r}; choose from {sorted(choices)}")
 
 
 def _tiny(like: Array) -> Array:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import jax.numpy as jnp
 
-from jaxproxy.setups import Setup
+from jaxproxy.setups import Setup, check_choices
 from jaxproxy.types import Array
 
 if TYPE_CHECKING:
@@ -84,8 +84,5 @@ def data_setup(inputs: str, **options: Any) -> Setup:
     Raises:
       ValueError: other inputs, or as :class:`~jaxproxy.setups.Setup`.
     """
-    if inputs not in ("gaussian", "images"):
-        raise ValueError(
-            f"unknown inputs {inputs!r}; choose from ['gaussian', 'images']"
-        )
+    check_choices(inputs=(inputs, ("gaussian", "images")))
     return Setup(inputs=inputs, **options)

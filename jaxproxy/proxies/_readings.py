@@ -5,7 +5,7 @@ output cannot depend on, or that cannot depend on the input, are left out; an al
 activation has no directions and no variance, so it counts 0.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 import jax.numpy as jnp
 
@@ -13,6 +13,7 @@ from jaxproxy.meters import Meter, covariance, influence
 from jaxproxy.proxies._intrain import log_participation_ratio
 from jaxproxy.proxies._proxy import Proxy
 from jaxproxy.readings import Readings
+from jaxproxy.setups import check_choices
 from jaxproxy.types import Array
 
 __all__ = ["STATISTICS", "participation", "variance"]
@@ -44,7 +45,7 @@ def participation(
     References:
       Zhou et al., "InTrain", CVPR 2026, equations 1-2, arXiv:2606.18676, for PR.
     """
-    _check("relative", relative, RELATIVE)
+    check_choices(relative=(relative, RELATIVE))
 
     def per_layer(readings: Readings, meter: Meter) -> Array:
         trace, _, size = jnp.moveaxis(readings[meter], -1, 0)
@@ -84,8 +85,7 @@ def _statistic(
     prefer: str,
     per_layer: Callable[[Readings, Meter], Array],
 ) -> Proxy:
-    _check("over", over, STATISTICS)
-    _check("prefer", prefer, PREFER)
+    check_choices(over=(over, STATISTICS), prefer=(prefer, PREFER))
     meter, used = covariance(layers), influence(layers)
 
     def score(readings: Readings) -> Array:
@@ -144,8 +144,3 @@ STATISTICS: dict[str, Callable[[Array, Array], Array]] = {
 ``"sqrt"`` is the sum over sqrt(L + 1), ``"std"`` has divisor L, ``"slope"`` is that of
 least squares over depth from 0 to 1, 0 for a single layer.
 """
-
-
-def _check(name: str, value: str, choices: Collection[str]) -> None:
-    if value not in choices:
-        raise ValueError(f"unknown {name} {value!r}; choose from {sorted(choices)}")

@@ -13,7 +13,7 @@ from jaxproxy.meters import (
 )
 from jaxproxy.proxies._proxy import Proxy, data_setup
 from jaxproxy.readings import Readings
-from jaxproxy.setups import Setup
+from jaxproxy.setups import Setup, check_choices
 from jaxproxy.types import Array
 
 __all__ = ["fisher", "grad_norm", "grasp", "l2_norm", "plain", "snip", "synflow"]
@@ -37,8 +37,7 @@ def grad_norm(
         theirs, as in the paper.
       weights: name in ``setups.WEIGHTS``; PyTorch's default is ``"uniform"``.
     """
-    if norm not in ("layers", "global"):
-        raise ValueError(f"unknown norm {norm!r}; choose from ['global', 'layers']")
+    check_choices(norm=(norm, ("layers", "global")))
     setup = data_setup(inputs, weights=weights)
     meter = gradient_norm("weights" if norm == "layers" else "all").under(setup)
 

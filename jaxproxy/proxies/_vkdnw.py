@@ -7,7 +7,7 @@ from jaxproxy.meters import first_gradient, logits
 from jaxproxy.ops import eigenvalues
 from jaxproxy.proxies._proxy import Proxy
 from jaxproxy.readings import Readings
-from jaxproxy.setups import Setup
+from jaxproxy.setups import Setup, check_choices
 from jaxproxy.types import Array
 
 __all__ = ["num_tensors", "sampled_fisher", "vkdnw_entropy"]
@@ -42,10 +42,7 @@ def vkdnw_entropy(*, fisher: str = "exact", tensors: int = 128) -> Proxy:
         computes :math:`J^\top L^\top L J`.
       tensors: how many tensors, in the network's order.
     """
-    if fisher not in ("exact", "reference"):
-        raise ValueError(
-            f"unknown fisher {fisher!r}; choose from ['exact', 'reference']"
-        )
+    check_choices(fisher=(fisher, ("exact", "reference")))
     if tensors < 1:
         raise ValueError(f"tensors must be at least 1, got {tensors}")
     setup = Setup(norm="fixed", loss="logit", single=True)

@@ -208,7 +208,7 @@ class _Stage(nnx.Module):
                 "cell": probe.forward("cell", Activation(x)),
                 "log_scale": probe.forward("log_scale", Activation(scale[None])),
             }
-            return x, table | here  # fmt: skip
+            return x, table | here
 
         x, table = lax.scan(step, x, by_cell(params))
         for kind in table.keys() - {"cell", "log_scale"}:
