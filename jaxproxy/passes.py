@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxproxy.meters import Meter, Probe, unique
+from jaxproxy.meters import Meter, Probe
 from jaxproxy.network import Network
 from jaxproxy.readings import Layout, Readings, collect_reusing, make_scratch
 from jaxproxy.setups import LOSSES, Setup
@@ -61,7 +61,7 @@ def make_passes(meters: Iterable[Meter]) -> tuple[Pass, ...]:
       ValueError: two different meters of one name.
     """
     groups: dict[Setup, list[Meter]] = {}
-    for meter in unique(meters):
+    for meter in Probe.of(meters).meters:
         groups.setdefault(meter.setup, []).append(meter)
     return tuple(Pass(setup, tuple(group)) for setup, group in groups.items())
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxproxy.meters import Meter, Probe, unique
+from jaxproxy.meters import Meter, Probe
 from jaxproxy.network import Network
 from jaxproxy.setups import cross_entropy
 from jaxproxy.taps import REACHED, Rows, Slot, Tap, Values
@@ -113,7 +113,7 @@ def make_scratch(
     """Buffers for :func:`collect_reusing`, cleared once."""
 
     def buffers() -> Any:
-        tap = Tap(Probe(unique(meters)))
+        tap = Tap(Probe.of(meters))
         network.apply(params, batch.x, code, tap)
         return tap.kept
 
@@ -147,7 +147,7 @@ def _collect(
     loss: Callable[[Array, Array], Array],
     scratch: Any,
 ) -> tuple[Readings, Any]:
-    probe = Probe(unique(meters))
+    probe = Probe.of(meters)
     # Slots are static, so they leave a trace by this list; arrays must not.
     taps: list[Tap] = []
 
@@ -190,8 +190,12 @@ def _measured(gradient: Values, unreached: Values) -> Values:
     """Readings that came as gradients of a sink, or those for want of a gradient."""
     if REACHED not in gradient:
         return gradient
-    reached = gradient[REACHED][0] > 0
-    return {k: jnp.where(reached, v, unreached[k]) for k, v in gradient.items()}
+    reached = gradient[REACHED] > 0
+
+    def chosen(v: Array, instead: Array) -> Array:
+        return jnp.where(reached.reshape(-1, *(1,) * (v.ndim - 1)), v, instead)
+
+    return {k: chosen(v, unreached[k]) for k, v in gradient.items()}
 
 
 def _stack(probe: Probe, rows: list[Rows]) -> Readings:

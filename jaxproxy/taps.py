@@ -23,7 +23,10 @@ __all__ = ["REACHED", "Rows", "Slot", "Tap", "Values"]
 Values = dict[str, Array]
 
 REACHED = ""
-"""Key, beside meter names, of a sink whose gradient is 1 if any gradient came by."""
+"""Key, beside meter names, of a sink whose gradient is 1 if any gradient came by.
+
+It is float[slots], one for each row of the readings.
+"""
 
 
 class Slot(NamedTuple):
@@ -84,7 +87,7 @@ class Tap:
         backward = self.probe.wants("backward", kind)
         if not (backward or self.probe.wants("forward", kind)):
             return x
-        self._claim(name)
+        self.claim(name)
         self.record(slots, _row(self.probe.forward(kind, Activation(x))))
         if not backward:
             return x
@@ -105,7 +108,7 @@ class Tap:
         alone = self.probe.wants("weight", kind)
         if not (alone or self.probe.wants("gradient", kind)):
             return weight
-        self._claim(name)
+        self.claim(name)
         self.record(slots, _row(self.probe.weight(kind, weight)))
         if not self.probe.wants("gradient", kind):
             return weight
@@ -162,7 +165,12 @@ class Tap:
         self._depth += steps
         return self._depth - steps
 
-    def _claim(self, name: str) -> None:
+    def claim(self, name: str) -> None:
+        """Takes a name, which is no other tap's.
+
+        Raises:
+          ValueError: it is.
+        """
         if name in self._names:
             raise ValueError(
                 f"the tap {name!r} is used twice; names must differ, and a layer that "

@@ -44,10 +44,23 @@ def check_space(space: Space, *, num: int = 50, seed: int = 0) -> None:
         space.check_codes(np.asarray(canonical)[None])
         mutant = space.mutate(rng, code)
         _require((mutant != code).sum() == 1, f"mutant of {text!r}")
+        child = space.crossover(rng, code, mutant)
+        inherited = bool(((child == code) | (child == mutant)).all())
+        _require(inherited, f"child of {text!r} and a mutant")
+        _check_graph(space, code)
         for count in (space.num_params(code), space.num_macs(code)):
             _require(bool(int(count) == count >= 0), f"counts of {text!r}")
     costs = space.cost(codes)
     _require(costs.shape == (len(codes),) and bool((costs > 0).all()), "cost")
+
+
+def _check_graph(space: Space, code: np.ndarray) -> None:
+    """Checks the drawing of an architecture, if there is one."""
+    if space.graph is None:
+        return
+    nodes, edges = space.graph(code)
+    forward = all(0 <= source < target < len(nodes) for source, target, _ in edges)
+    _require(forward, f"graph of {space.to_str(code)!r}")
 
 
 def check_proxy(

@@ -122,3 +122,46 @@ def test_check_codes_names_what_is_wrong(codes, message):
 def test_check_codes_returns_int32_and_takes_no_codes():
     """Zero codes are fine."""
     assert make_space().check_codes(np.zeros((0, 3), np.int64)).dtype == np.int32
+
+
+def _not_equal(codes):
+    return codes[..., 0] != codes[..., 2]
+
+
+def make_constrained(**fields) -> Space:
+    """Four of the six codes: those whose first gene is not the last."""
+    return make_space(valid=_not_equal, explain=lambda _: "ends are equal", **fields)
+
+
+def test_what_is_no_architecture_is_refused_with_a_reason():
+    """Genes may be in range and yet contradict each other."""
+    with pytest.raises(ValueError, match=r"\[1, 0, 1\], is no arch.* toy: ends are eq"):
+        make_constrained().check_codes(np.array([[0, 0, 1], [1, 0, 1]]))
+
+
+def test_only_architectures_are_drawn_and_all_of_them():
+    """By sampling, mutation, crossover and among neighbours."""
+    space, rng = make_constrained(), np.random.default_rng(0)
+    legal = ALL[_not_equal(ALL)]
+    assert set(map(tuple, space.sample(rng, 200))) == set(map(tuple, legal))
+    for code in legal:
+        near = {tuple(c) for c in legal if np.sum(c != code) == 1}
+        assert set(map(tuple, space.neighbours(code))) == near
+        mutants = {tuple(space.mutate(rng, code)) for _ in range(50)}
+        assert mutants == near
+    children = {tuple(space.crossover(rng, legal[0], legal[-1])) for _ in range(50)}
+    between = {tuple(c) for c in legal if np.all((c == legal[0]) | (c == legal[-1]))}
+    assert children == between
+
+
+def test_a_search_for_what_does_not_exist_ends():
+    """Rather than run forever."""
+    space = make_space(valid=lambda codes: np.zeros(codes.shape[:-1], bool))
+    with pytest.raises(ValueError, match="random codes is an architecture of toy"):
+        space.sample(np.random.default_rng(0), 1)
+
+
+def test_neighbours_of_a_free_space_are_all_that_differ_in_one_gene():
+    """As many as there are other values."""
+    neighbours = make_space().neighbours(ALL[0])
+    assert sorted(map(tuple, neighbours)) == [(0, 0, 2), (1, 0, 0), (1, 0, 1)]

@@ -28,7 +28,7 @@ from jaxproxy.meters._layer import (
     smallest_correlation,
     variance,
 )
-from jaxproxy.meters._meter import Meter, Probe, unique
+from jaxproxy.meters._meter import Meter, Probe
 from jaxproxy.meters._pattern import activation_kernel, activation_patterns
 from jaxproxy.meters._trainability import trainability
 from jaxproxy.meters._whole import (
@@ -69,7 +69,6 @@ __all__ = [
     "spectrum",
     "tangent_kernel",
     "trainability",
-    "unique",
     "variance",
     "weight_norm",
     "weight_size",

@@ -9,7 +9,7 @@ from jaxproxy.meters._activation import Activation
 from jaxproxy.setups import DEFAULT, Setup, check_choices
 from jaxproxy.types import Array
 
-__all__ = ["Meter", "Probe", "as_kinds", "unique"]
+__all__ = ["Meter", "Probe", "as_kinds"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,21 @@ class Probe:
 
     meters: tuple[Meter, ...]
 
+    @classmethod
+    def of(cls, meters: Iterable[Meter]) -> "Probe":
+        """Of meters, each taken once, in order of appearance.
+
+        Raises:
+          ValueError: two different meters of one name.
+        """
+        found = tuple(dict.fromkeys(meters))
+        names = [meter.name for meter in found]
+        if len(set(names)) < len(names):
+            raise ValueError(
+                f"two different meters have one name, among {sorted(names)}"
+            )
+        return cls(found)
+
     def select(self, phase: str, kind: str) -> tuple[Meter, ...]:
         """The meters of a phase that read a kind of tap."""
         return tuple(m for m in self.meters if m.phase == phase and kind in m.kinds)
@@ -87,19 +102,6 @@ class Probe:
     def needs_gradients(self) -> bool:
         """Whether a backward pass is needed at all."""
         return any(m.phase in ("backward", "gradient") for m in self.meters)
-
-
-def unique(meters: Iterable[Meter]) -> tuple[Meter, ...]:
-    """The meters, each once, in order of appearance.
-
-    Raises:
-      ValueError: two different meters of one name.
-    """
-    found = tuple(dict.fromkeys(meters))
-    names = [meter.name for meter in found]
-    if len(set(names)) < len(names):
-        raise ValueError(f"two different meters have one name, among {sorted(names)}")
-    return found
 
 
 def as_kinds(

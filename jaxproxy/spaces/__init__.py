@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from jaxproxy.spaces._nasbench201_space import nasbench201
-from jaxproxy.spaces._space import Space
+from jaxproxy.spaces._space import Graph, Space
 
-__all__ = ["SPACES", "Space", "nasbench201"]
+__all__ = ["SPACES", "Graph", "Space", "nasbench201"]
 
 SPACES: dict[str, Callable[..., Space]] = {"nasbench201": nasbench201}

@@ -14,7 +14,6 @@ __all__ = [
     "CONV3",
     "DEAD",
     "DST",
-    "EPS",
     "NONE",
     "POOL",
     "SKIP",
@@ -39,7 +38,7 @@ NONE, SKIP, CONV1, CONV3, POOL = range(5)
 DEAD = 4  # the branch after those of the operations
 SRC = (0, 0, 1, 0, 1, 2)
 DST = (1, 2, 2, 3, 3, 3)
-EPS = 1e-5
+
 
 Table = dict[str, dict[str, Array]]
 """Readings by tap kind and meter name, each with one row for every edge."""

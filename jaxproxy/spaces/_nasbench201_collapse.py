@@ -16,9 +16,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxproxy.spaces._layers import EPS
 from jaxproxy.types import Array, Fidelity
 
-_EPS = 1e-5  # of BatchNorm
 _QUANTA = 2.0**149  # per 1; the reciprocal is the smallest positive float32
 _TINY = 1e-60  # leaves a cell 200 decades of float64; rescaling is a pass over memory
 _HALF_TO_EVEN = jax.lax.RoundingMethod.TO_NEAREST_EVEN
@@ -119,7 +119,7 @@ class _Layers:
         # This form of the variance spares a pass and costs 1e-12 of a score.
         mean = z.mean()
         variance = jnp.maximum((z * z).mean() - mean * mean, 0.0) * self.unit**2
-        slope = self.weight * jax.lax.rsqrt(variance + _EPS)
+        slope = self.weight * jax.lax.rsqrt(variance + EPS)
         return self.round(z * slope) - self.round(self.round(mean) * slope)
 
     def rescaled(self, x: Array) -> "tuple[Array, _Layers]":

@@ -11,6 +11,7 @@ from jax import lax
 
 from jaxproxy.meters import Activation, Probe
 from jaxproxy.network import Block, Network, Rows, Slot, Tap, from_nnx
+from jaxproxy.spaces._layers import BN, ConvBN, Mode, Reduction, rescale
 from jaxproxy.spaces._nasbench201_cells import (
     DST,
     NONE,
@@ -24,8 +25,7 @@ from jaxproxy.spaces._nasbench201_cells import (
     is_conv,
 )
 from jaxproxy.spaces._nasbench201_grad import make_sinks, stage
-from jaxproxy.spaces._nasbench201_layers import BN, ConvBN, Mode, Reduction
-from jaxproxy.spaces._nasbench201_plain import by_cell, cell, rescale, tap_edges
+from jaxproxy.spaces._nasbench201_plain import by_cell, cell, tap_edges
 from jaxproxy.types import Array, Fidelity
 
 __all__ = ["TinyNetwork", "network"]
@@ -80,7 +80,7 @@ class TinyNetwork(nnx.Module):
             [_Stage(cells, width * 2**i, mode, rngs) for i in range(3)]
         )
         self.reductions = nnx.List(
-            [Reduction(width * 2**i, mode, rngs) for i in range(2)]
+            [Reduction(width * 2**i, 2 * width * 2**i, mode, rngs) for i in range(2)]
         )
         self.last = BN(4 * width, mode)
         self.kernel = nnx.Param(mode.draw(rngs, (4 * width, num_classes)))

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxproxy.meters import Activation, Probe
-from jaxproxy.ops import avg_pool, batch_norm, conv
+from jaxproxy.ops import avg_pool, conv
+from jaxproxy.spaces._layers import normalise
 from jaxproxy.spaces._nasbench201_cells import (
     DST,
-    EPS,
     SRC,
     EdgeParams,
     Table,
@@ -26,28 +26,9 @@ from jaxproxy.spaces._nasbench201_cells import (
 )
 from jaxproxy.types import Array
 
-__all__ = ["by_cell", "cell", "normalise", "rescale", "tap_edges"]
+__all__ = ["by_cell", "cell", "tap_edges"]
 
 _KINDS = ("none", "skip", "relu", "conv", "bn_input", "bn", "pool")
-
-
-def normalise(z: Array, scale: Array, bias: Array, norm: str) -> Array:
-    """BatchNorm of float[B, H, W, C] in a mode of ``setups.NORMS``."""
-    if norm == "batch":
-        return batch_norm(z, scale, bias, EPS)
-    if norm == "fixed":
-        return z * (scale * (1 + EPS) ** -0.5) + bias
-    return z
-
-
-def rescale(x: Array) -> tuple[Array, Array]:
-    """Activation over its largest magnitude, and the logarithm of that, float[].
-
-    It counts as a constant, so gradients change by the same factor. All zeros stay.
-    """
-    largest = lax.stop_gradient(jnp.abs(x).max())
-    largest = jnp.where(largest > 0, largest, 1)
-    return x / largest, jnp.log(largest)
 
 
 def by_cell(params: EdgeParams) -> EdgeParams:

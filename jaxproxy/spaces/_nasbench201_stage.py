@@ -34,9 +34,9 @@ from jaxproxy.ops import (
     gram_sums,
     over_tiles,
 )
+from jaxproxy.spaces._layers import EPS
 from jaxproxy.spaces._nasbench201_cells import (
     CONV3,
-    EPS,
     Buffers,
     EdgeParams,
     Plan,

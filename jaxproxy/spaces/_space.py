@@ -3,12 +3,24 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
     from jaxproxy.network import Network
+
+
+_TRIES = 10_000
+
+
+class Graph(NamedTuple):
+    """A drawing of an architecture: what its nodes say and which feed which."""
+
+    nodes: tuple[str, ...]
+    """In an order in which every edge points forward."""
+    edges: tuple[tuple[int, int, str], ...]
+    """(source, target, label)."""
 
 
 def _identity(code: np.ndarray) -> np.ndarray:
@@ -23,15 +35,19 @@ def _always(code: np.ndarray) -> np.ndarray:
     return np.ones(code.shape[:-1], bool)
 
 
+def _no_reason(code: np.ndarray) -> str:
+    return "its genes contradict each other"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Space:
     """A search space whose architectures are integer codes ``int32[G]``.
 
     Functions of codes take ``[..., G]`` and keep the leading axes, but for ``to_str``.
 
-    Every combination of gene values is an architecture; that is what makes sampling
-    and mutation generic. All functions run on the host, on numpy arrays, except
-    ``network``.
+    Where genes constrain each other (graphs without a path, budgets), ``valid`` says
+    which combinations are architectures; sampling, mutation and crossover draw until
+    they have one. All functions run on the host, on numpy arrays, except ``network``.
 
     Attributes:
       name: name of the space, as in ``SPACES``.
@@ -54,6 +70,9 @@ class Space:
       cost: codes ``[N, G]`` -> relative time ``float64[N]``, to balance devices.
       reachable: code -> whether every operation can influence the output.
       settings: what else its numbers depend on, for the manifest of a run.
+      valid: codes with genes in range -> bool[...], which are architectures.
+      explain: a code that is not -> why, as in "there is no path to the output".
+      graph: code -> its drawing; ``None`` where there is none.
       collapsed: ``(fidelity, *, underflow) -> `` the network with all weights equal,
         evaluated with one channel; ``None`` where no such form is known.
     """
@@ -72,11 +91,17 @@ class Space:
     cost: Callable[[np.ndarray], np.ndarray] = _ones
     reachable: Callable[[np.ndarray], np.ndarray] = _always
     settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    valid: Callable[[np.ndarray], np.ndarray] = _always
+    explain: Callable[[np.ndarray], str] = _no_reason
+    graph: Callable[[np.ndarray], Graph] | None = None
     collapsed: Callable[..., Any] | None = None
 
     @property
     def num_archs(self) -> int:
-        """Number of architectures; a Python integer, since spaces reach 1e30."""
+        """Number of combinations of genes; a Python integer, for spaces reach 1e30.
+
+        Where ``valid`` excludes some, there are fewer architectures.
+        """
         return math.prod(self.choices)
 
     def check_codes(self, codes: np.ndarray) -> np.ndarray:
@@ -86,7 +111,8 @@ class Space:
           codes: integer[N, G].
 
         Raises:
-          ValueError: not integers, not of shape ``[N, G]``, or a gene out of range.
+          ValueError: not integers, not of shape ``[N, G]``, a gene out of range, or a
+            combination that is no architecture.
         """
         codes = np.asarray(codes)
         if not np.issubdtype(codes.dtype, np.integer):
@@ -103,33 +129,49 @@ class Space:
                 f"gene {gene} of code {row} is {codes[row, gene]}; {self.name} "
                 f"allows 0 to {self.choices[gene] - 1} there"
             )
-        return codes.astype(np.int32)
+        codes = codes.astype(np.int32)
+        refused = np.flatnonzero(~self.valid(codes))
+        if len(refused):
+            code = codes[refused[0]]
+            raise ValueError(
+                f"code {refused[0]}, {code.tolist()}, is no architecture of "
+                f"{self.name}: {self.explain(code)}"
+            )
+        return codes
 
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """Uniformly random codes ``int32[n, G]``.
 
         An enumerable space is sampled without replacement, by index in its order; in
-        any other, genes are independent and a repetition is possible.
+        any other, genes are independent, combinations that are no architecture are
+        drawn again, and a repetition is possible.
 
         Raises:
-          ValueError: ``n`` is negative or exceeds what an enumerable space has.
+          ValueError: ``n`` is negative or exceeds what an enumerable space has, or
+            architectures are too rare to be found.
         """
-        if n < 0 or (self.enumerate is not None and n > self.num_archs):
+        if self.enumerate is not None:
+            codes = self.enumerate()
+            if 0 <= n <= len(codes):
+                return codes[rng.choice(len(codes), n, replace=False)]
+        if n < 0 or self.enumerate is not None:
             raise ValueError(
                 f"cannot sample {n} of the {self.num_archs} architectures of "
                 f"{self.name}"
             )
-        if self.enumerate is not None:
-            return self.enumerate()[rng.choice(self.num_archs, n, replace=False)]
-        genes = rng.integers(0, self.choices, (n, len(self.choices)))
-        return genes.astype(np.int32)
+
+        def draw(num: int) -> np.ndarray:
+            return rng.integers(0, self.choices, (num, len(self.choices)))
+
+        return self._until_valid(draw, n, "random codes")
 
     def mutate(
         self, rng: np.random.Generator, code: np.ndarray, num_mutations: int = 1
     ) -> np.ndarray:
         """Copy of a code with ``num_mutations`` genes changed to other values.
 
-        Which genes, and which of their other values, is uniformly random.
+        Which genes, and which of their other values, is uniformly random among the
+        mutants that are architectures.
 
         Args:
           rng: source of randomness.
@@ -137,17 +179,69 @@ class Space:
           num_mutations: number of genes that differ in the result.
 
         Raises:
-          ValueError: the code is wrong, or fewer genes than asked have a choice.
+          ValueError: the code is wrong, fewer genes than asked have a choice, or no
+            mutant is an architecture.
         """
-        mutant = self.check_codes(np.asarray(code)[None])[0]
+        parent = self.check_codes(np.asarray(code)[None])[0]
         free = np.flatnonzero(np.array(self.choices) > 1)
         if not 0 <= num_mutations <= len(free):
             raise ValueError(
                 f"num_mutations={num_mutations}; {self.name} has {len(free)} genes "
                 "with a choice"
             )
-        for gene in rng.choice(free, num_mutations, replace=False):
-            # A non-zero step modulo the choices reaches every other value equally.
-            step = rng.integers(1, self.choices[gene])
-            mutant[gene] = (mutant[gene] + step) % self.choices[gene]
-        return mutant
+
+        def draw(num: int) -> np.ndarray:
+            mutants = np.tile(parent, (num, 1))
+            for mutant in mutants:
+                for gene in rng.choice(free, num_mutations, replace=False):
+                    # A non-zero step reaches every other value equally.
+                    step = rng.integers(1, self.choices[gene])
+                    mutant[gene] = (mutant[gene] + step) % self.choices[gene]
+            return mutants
+
+        return self._until_valid(draw, 1, f"mutants of {self.to_str(parent)}")[0]
+
+    def crossover(
+        self, rng: np.random.Generator, a: np.ndarray, b: np.ndarray
+    ) -> np.ndarray:
+        """Code int32[G] with every gene from one of two parents, uniformly at random.
+
+        Raises:
+          ValueError: a parent is wrong.
+        """
+        one, other = self.check_codes(np.stack([a, b]))
+
+        def draw(num: int) -> np.ndarray:
+            return np.where(rng.random((num, len(self.choices))) < 0.5, one, other)
+
+        return self._until_valid(draw, 1, "children")[0]
+
+    def neighbours(self, code: np.ndarray) -> np.ndarray:
+        """All architectures that differ in exactly one gene, ``int32[M, G]``.
+
+        Raises:
+          ValueError: the code is wrong.
+        """
+        (code,) = self.check_codes(np.asarray(code)[None])
+        found = []
+        for gene, num in enumerate(self.choices):
+            others = np.tile(code, (num, 1))
+            others[:, gene] = np.arange(num)
+            found.append(np.delete(others, code[gene], axis=0))
+        codes = np.concatenate(found)
+        return codes[self.valid(codes)]
+
+    def _until_valid(
+        self, draw: Callable[[int], np.ndarray], num: int, what: str
+    ) -> np.ndarray:
+        """``num`` codes of those that ``draw`` gives, int32[num, G]."""
+        found, tries, size = [np.zeros((0, len(self.choices)), np.int32)], 0, num
+        while (missing := num - sum(map(len, found))) > 0:
+            if tries > _TRIES * num:
+                raise ValueError(
+                    f"none of {tries} {what} is an architecture of {self.name}"
+                )
+            codes = draw(size).astype(np.int32)
+            found.append(codes[self.valid(codes)][:missing])
+            tries, size = tries + size, min(2 * size, 4096)
+        return np.concatenate(found)

@@ -1,0 +1,279 @@
+"""Control flow that taps can cross: :func:`switch` and :func:`scan`.
+
+A reading cannot leave a ``lax.switch`` or ``lax.scan`` by itself, and the gradient of a
+sink inside would be a sum over iterations (see :mod:`~jaxproxy.taps`). The functions of
+this file carry both across, so that a network whose architecture is data can be written
+layer by layer: the gene chooses a branch, and each branch has the shapes that it needs.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxproxy.meters import Probe
+from jaxproxy.taps import Rows, Slot, Tap, Values
+from jaxproxy.types import Array
+
+__all__ = ["scan", "switch"]
+
+_Key = tuple[Any, ...]
+
+
+class _Table(NamedTuple):
+    """What a piece of a network hands to its tap, with slots for keys."""
+
+    forward: dict[_Key, tuple[Values, Array]]
+    """Values, and which slots are present."""
+    unreached: dict[str, dict[str, tuple[Values, Array]]]
+    """The same of each sink and kind, for want of a gradient."""
+
+
+class _Plan(NamedTuple):
+    """What the trace of a piece tells without running it."""
+
+    slots: dict[_Key, tuple[Slot, ...]]
+    sinks: dict[str, dict[str, tuple[Slot, ...]]]
+    table: _Table
+    """Of shapes."""
+    steps: int
+    """Depths that it takes up."""
+
+
+def switch(
+    tap: Tap,
+    index: Array,
+    branches: Sequence[Callable[[Any, Tap], Any]],
+    operand: Any,
+) -> Any:
+    """Output of the branch of an index, as ``lax.switch``, with taps in the branches.
+
+    The slots of all branches exist; the present ones are those of the branch taken.
+    Slots of equal name, kind and shape in several branches are one slot.
+
+    Args:
+      tap: of the network around.
+      index: int32[], which branch; clamped to those there are.
+      branches: each ``(operand, tap) -> output``, all outputs of one shape. They may
+        close over arrays, which are differentiated too.
+      operand: any pytree of arrays.
+
+    Raises:
+      ValueError: a name that is used outside as well.
+    """
+    plans = [_plan(tap.probe, branch, operand) for branch in branches]
+    for name in sorted({slot.name for plan in plans for slot in _slots(plan)}):
+        tap.claim(name)
+    keys = [_sink_keys(number, plans) for number in range(len(plans))]
+    sinks: dict[str, dict[str, Rows]] = {}
+    for plan, names in zip(plans, keys, strict=True):
+        for name, key in names.items():
+            shapes = plan.table.unreached[name]
+            sinks[key] = {
+                kind: Rows(_lowered(slots, tap), _zeros(shapes[kind][0]))
+                for kind, slots in plan.sinks[name].items()
+            }
+    given = {key: tap.sink(key, rows) for key, rows in sinks.items()}
+    forward = {k: v for plan in plans for k, v in plan.table.forward.items()}
+    unreached = {
+        key: plan.table.unreached[name]
+        for plan, names in zip(plans, keys, strict=True)
+        for name, key in names.items()
+    }
+
+    def measured(number: int) -> Callable[[Any, Any], tuple[Any, Any, Any]]:
+        names = keys[number]
+
+        def branch(operand: Any, given: Any) -> tuple[Any, Any, Any]:
+            mine = {name: given[key] for name, key in names.items()}
+            output, table = _run(tap.probe, branches[number], operand, mine)
+            renamed = {names[name]: v for name, v in table.unreached.items()}
+            # The others' slots are absent: zeros, and False.
+            return output, _zeros(forward) | table.forward, _zeros(unreached) | renamed
+
+        return branch
+
+    output, values, unread = lax.switch(
+        index, [measured(n) for n in range(len(branches))], operand, given
+    )
+    slots = {k: v for plan in plans[::-1] for k, v in plan.slots.items()}
+    for key, (rows, present) in values.items():
+        tap.record(_lowered(slots[key], tap), rows, present)
+    for key, kinds in unread.items():
+        tap.sinks[key] = {
+            kind: sinks[key][kind]._replace(values=rows, present=present)
+            for kind, (rows, present) in kinds.items()
+        }
+    tap.advance(max(plan.steps for plan in plans))
+    return output
+
+
+def scan(
+    tap: Tap,
+    names: Sequence[str],
+    body: Callable[[Any, Any, Tap], Any],
+    carry: Any,
+    xs: Any,
+) -> Any:
+    """Last carry of a loop over equal layers, as ``lax.scan``, with taps in its body.
+
+    Args:
+      tap: of the network around.
+      names: of the n iterations, put before the names that the body gives its slots.
+      body: ``(carry, x, tap) -> carry``; traced once for all iterations.
+      carry: any pytree of arrays.
+      xs: pytree of arrays [n, ...], such as the stacked parameters of the layers.
+
+    Raises:
+      ValueError: not as many names as iterations, or a name used twice.
+    """
+    lengths = {len(leaf) for leaf in jax.tree.leaves(xs)}
+    if lengths != {len(names)}:
+        raise ValueError(f"{len(names)} names for arrays of {sorted(lengths)} rows")
+
+    def step(operand: tuple[Any, Any], child: Tap) -> Any:
+        return body(*operand, child)
+
+    first = jax.tree.map(lambda leaf: leaf[0], xs)
+    plan = _plan(tap.probe, step, (carry, first))
+    num = len(names)
+    for name in sorted({slot.name for slot in _slots(plan)}):
+        for prefix in names:
+            tap.claim(f"{prefix}.{name}")
+
+    def repeated(slots: tuple[Slot, ...]) -> tuple[Slot, ...]:
+        base = tap.advance(0)
+        return tuple(
+            slot._replace(
+                name=f"{name}.{slot.name}", depth=base + i * plan.steps + slot.depth
+            )
+            for i, name in enumerate(names)
+            for slot in slots
+        )
+
+    def flat(values: Any) -> Any:
+        return jax.tree.map(lambda v: v.reshape(-1, *v.shape[2:]), values)
+
+    sinks = {
+        f"{names[0]}.{name}": {
+            kind: Rows(repeated(slots), flat(_zeros(plan.table.unreached[name][kind][0],
+                                                    num)))
+            for kind, slots in kinds.items()
+        }
+        for name, kinds in plan.sinks.items()
+    }  # fmt: skip
+    given = {key: tap.sink(key, rows) for key, rows in sinks.items()}
+    rows_of = {
+        name: jax.tree.map(
+            lambda v: v.reshape(num, -1, *v.shape[1:]), given[f"{names[0]}.{name}"]
+        )
+        for name in plan.sinks
+    }
+
+    def one(carry: Any, inputs: tuple[Any, Any]) -> tuple[Any, _Table]:
+        x, mine = inputs
+        return _run(tap.probe, step, (carry, x), mine)
+
+    carry, table = lax.scan(one, carry, (xs, rows_of))
+    for key, (rows, present) in table.forward.items():
+        tap.record(repeated(plan.slots[key]), flat(rows), flat(present))
+    for name, kinds in table.unreached.items():
+        key = f"{names[0]}.{name}"
+        tap.sinks[key] = {
+            kind: sinks[key][kind]._replace(values=flat(rows), present=flat(present))
+            for kind, (rows, present) in kinds.items()
+        }
+    tap.advance(num * plan.steps)
+    return carry
+
+
+def _run(
+    probe: Probe,
+    piece: Callable[[Any, Tap], Any],
+    operand: Any,
+    sinks: dict[str, Any] | None,
+    found: list[Tap] | None = None,
+) -> tuple[Any, _Table]:
+    """Output of a piece, and what its own tap was handed."""
+    tap = Tap(probe, sinks)
+    output = piece(operand, tap)
+    if found is not None:
+        found.append(tap)
+    forward = {_key(rows): _values(rows) for rows in tap.forward}
+    unreached = {
+        name: {kind: _values(rows) for kind, rows in kinds.items()}
+        for name, kinds in tap.sinks.items()
+        if kinds
+    }
+    return output, _Table(forward, unreached)
+
+
+def _plan(probe: Probe, piece: Callable[[Any, Tap], Any], operand: Any) -> _Plan:
+    found: list[Tap] = []
+    _, table = jax.eval_shape(lambda x: _run(probe, piece, x, None, found), operand)
+    (tap,) = found
+    return _Plan(
+        slots={_key(rows): rows.slots for rows in tap.forward},
+        sinks={
+            name: {kind: rows.slots for kind, rows in kinds.items()}
+            for name, kinds in tap.sinks.items()
+            if kinds
+        },
+        table=table,
+        steps=tap.advance(0),
+    )
+
+
+def _slots(plan: _Plan) -> Iterator[Slot]:
+    for slots in plan.slots.values():
+        yield from slots
+    for kinds in plan.sinks.values():
+        for slots in kinds.values():
+            yield from slots
+
+
+def _key(rows: Rows) -> _Key:
+    """Equal for rows that may share their place: names, kinds, channels, shapes."""
+    slots = tuple((slot.name, slot.kind, slot.channels) for slot in rows.slots)
+    return slots, tuple((name, v.shape) for name, v in sorted(rows.values.items()))
+
+
+def _sink_keys(number: int, plans: Sequence[_Plan]) -> dict[str, str]:
+    """Name -> key of the sinks of a branch; those of earlier branches are shared."""
+    keys = {}
+    for name in plans[number].sinks:
+        alike = next(
+            i for i, plan in enumerate(plans) if _alike(name, plan, plans[number])
+        )
+        keys[name] = f"{name}/{alike}" if alike else name
+    return keys
+
+
+def _alike(name: str, a: _Plan, b: _Plan) -> bool:
+    def shape(plan: _Plan) -> Any:
+        return {
+            kind: _key(Rows(slots, plan.table.unreached[name][kind][0]))
+            for kind, slots in plan.sinks[name].items()
+        }
+
+    return name in a.sinks and shape(a) == shape(b)
+
+
+def _values(rows: Rows) -> tuple[Values, Array]:
+    present = rows.present
+    return rows.values, (
+        jnp.ones(len(rows.slots), bool) if present is None else present
+    )
+
+
+def _lowered(slots: tuple[Slot, ...], tap: Tap) -> tuple[Slot, ...]:
+    """Slots of a piece at their depth in the network around."""
+    base = tap.advance(0)
+    return tuple(slot._replace(depth=base + slot.depth) for slot in slots)
+
+
+def _zeros(shapes: Any, num: int | None = None) -> Any:
+    front = () if num is None else (num,)
+    return jax.tree.map(lambda s: jnp.zeros((*front, *s.shape), s.dtype), shapes)

@@ -1,0 +1,150 @@
+"""Layers that the networks of spaces are made of, with their taps."""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import lax
+
+from jaxproxy.network import Tap
+from jaxproxy.ops import avg_pool, batch_norm, conv
+from jaxproxy.setups import WEIGHTS
+from jaxproxy.types import Array
+
+__all__ = [
+    "BN",
+    "EPS",
+    "ConvBN",
+    "Linear",
+    "Mode",
+    "Reduction",
+    "normalise",
+    "rescale",
+    "tapped_bn",
+    "tapped_conv",
+]
+
+EPS = 1e-5
+"""Of BatchNorm."""
+
+
+def normalise(z: Array, scale: Array, bias: Array, norm: str) -> Array:
+    """BatchNorm of float[B, H, W, C] in a mode of ``setups.NORMS``."""
+    if norm == "batch":
+        return batch_norm(z, scale, bias, EPS)
+    if norm == "fixed":
+        return z * (scale * (1 + EPS) ** -0.5) + bias
+    return z
+
+
+def rescale(x: Array) -> tuple[Array, Array]:
+    """Activation over its largest magnitude, and the logarithm of that, float[].
+
+    It counts as a constant, so gradients change by the same factor. All zeros stay.
+    """
+    largest = lax.stop_gradient(jnp.abs(x).max())
+    largest = jnp.where(largest > 0, largest, 1)
+    return x / largest, jnp.log(largest)
+
+
+def tapped_conv(
+    name: str, x: Array, kernel: Array, tap: Tap, *, stride: int = 1, groups: int = 1
+) -> Array:
+    """Convolution float[B, H, W, C] by float[k, k, Cin / groups, C], both measured."""
+    kernel = tap.parameter(f"{name}.weight", kernel, "conv_w")
+    return tap(name, conv(x, kernel, stride=stride, groups=groups), "conv")
+
+
+def tapped_bn(
+    name: str, x: Array, scale: Array, bias: Array, tap: Tap, norm: str
+) -> Array:
+    """BatchNorm of float[B, ..., C] in a mode of ``setups.NORMS``, measured."""
+    x = tap(f"{name}.input", x, "bn_input")
+    scale = tap.parameter(f"{name}.weight", scale, "bn_w")
+    bias = tap.parameter(f"{name}.bias", bias, "bn_b")
+    return tap(name, normalise(x, scale, bias, norm), "bn")
+
+
+class Mode(NamedTuple):
+    """What the modules of a network have in common."""
+
+    weights: str
+    norm: str
+    plain: bool
+
+    def draw(self, rngs: nnx.Rngs, shape: tuple[int, ...], stacked: int = 0) -> Array:
+        """Weights of a kernel or matrix, or of several stacked in leading axes."""
+        fan_in = math.prod(shape[stacked:-1])
+        fan_out = math.prod(shape[stacked:-2]) * shape[-1]
+        # Flat: the same numbers, but a draw of five axes takes XLA seconds to compile.
+        numbers = jax.random.normal(rngs.params(), (math.prod(shape),)).reshape(shape)
+        return WEIGHTS[self.weights](numbers, fan_in, fan_out)
+
+    def rescaled(self, name: str, x: Array, tap: Tap) -> Array:
+        """Divided by its largest entry, where nothing else keeps it in range."""
+        if self.norm != "none":
+            return x
+        x, scale = rescale(x)
+        tap(f"{name}.scale", scale[None], "log_scale")
+        return x
+
+
+class BN(nnx.Module):
+    def __init__(self, channels: int, mode: Mode) -> None:
+        self.mode = mode
+        self.scale = nnx.Param(jnp.ones(channels))
+        self.bias = nnx.Param(jnp.zeros(channels))
+
+    def __call__(self, name: str, x: Array, tap: Tap) -> Array:
+        scale, bias = self.scale[...], self.bias[...]
+        return tapped_bn(name, x, scale, bias, tap, self.mode.norm)
+
+
+class ConvBN(nnx.Module):
+    def __init__(
+        self,
+        size: int,
+        inputs: int,
+        outputs: int,
+        mode: Mode,
+        rngs: nnx.Rngs,
+        stride: int = 1,
+    ) -> None:
+        self.stride = stride
+        self.kernel = nnx.Param(mode.draw(rngs, (size, size, inputs, outputs)))
+        self.bn = BN(outputs, mode)
+
+    def __call__(self, name: str, x: Array, tap: Tap) -> Array:
+        kernel = self.kernel[...]
+        x = tapped_conv(f"{name}.conv", x, kernel, tap, stride=self.stride)
+        return self.bn(f"{name}.bn", x, tap)
+
+
+class Linear(nnx.Module):
+    def __init__(self, inputs: int, outputs: int, mode: Mode, rngs: nnx.Rngs) -> None:
+        self.kernel = nnx.Param(mode.draw(rngs, (inputs, outputs)))
+        self.bias = nnx.Param(jnp.zeros(outputs))
+
+    def __call__(self, name: str, x: Array, tap: Tap) -> Array:
+        kernel = tap.parameter(f"{name}.weight", self.kernel[...], "linear_w")
+        bias = tap.parameter(f"{name}.bias", self.bias[...], "linear_b")
+        return tap(name, x @ kernel + bias, "linear")
+
+
+class Reduction(nnx.Module):
+    """Residual block between stages, at half the resolution."""
+
+    def __init__(self, inputs: int, outputs: int, mode: Mode, rngs: nnx.Rngs) -> None:
+        self.conv_a = ConvBN(3, inputs, outputs, mode, rngs, stride=2)
+        self.conv_b = ConvBN(3, outputs, outputs, mode, rngs)
+        self.down = nnx.Param(mode.draw(rngs, (1, 1, inputs, outputs)))
+
+    def __call__(self, name: str, x: Array, tap: Tap) -> Array:
+        pooled = tap(f"{name}.pool", avg_pool(x, 2, stride=2), "pool")
+        shortcut = tapped_conv(f"{name}.down", pooled, self.down[...], tap)
+        for part, block in (("conv_a", self.conv_a), ("conv_b", self.conv_b)):
+            x = tap(f"{name}.{part}.relu", jax.nn.relu(x), "relu")
+            x = block(f"{name}.{part}", x, tap)
+        return tap(name, x + shortcut, "reduction")
