@@ -54,5 +54,5 @@ def test_columns_follow_the_longest_path(tmp_path: Path) -> None:
 )
 def test_mistakes(words, message, capsys) -> None:
     """One line and exit code 2."""
-    assert command(*words) == 2
+    assert command("draw", *words) == 2
     assert re.search(message, capsys.readouterr().err)
