@@ -24,7 +24,7 @@ def run(path: Path) -> None:
 
 def test_there_are_some():
     names = [path.stem for path in NOTEBOOKS]
-    assert names == ["add_a_meter", "add_a_proxy", "choose_readings"]
+    assert names == ["add_a_meter", "add_a_proxy", "choose_readings", "your_models"]
 
 
 @pytest.mark.skipif(
