@@ -156,11 +156,16 @@ def model_space(
     names, members = list(models), list(models.values())
     known = known or anatomy(names[0], members[0], x)
 
+    # Flax takes a while to make one, and every proxy's setup asks for it.
+    @functools.cache
+    def made(weights: str | None, norm: str) -> Network:
+        nets = [make_network(m, x, weights=weights, norm=norm) for m in members]
+        return nets[0] if len(nets) == 1 else _choice(nets)
+
     def make(
         fidelity: Fidelity, *, weights: str | None = None, norm: str = "batch"
     ) -> Network:
-        nets = [make_network(m, x, weights=weights, norm=norm) for m in members]
-        return nets[0] if len(nets) == 1 else _choice(nets)
+        return made(weights, norm)
 
     def count(number: int) -> Callable[[np.ndarray], np.ndarray]:
         return lambda codes: np.full(np.shape(codes)[:-1], number, np.int64)
