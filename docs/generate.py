@@ -14,13 +14,15 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from jaxproxy import ensembles, meters, setups
+import numpy as np
+
+from jaxproxy import ensembles, meters, setups, spaces
 from jaxproxy.passes import make_passes
 from jaxproxy.plan import COSTS, cost_class, inputs_of
 from jaxproxy.proxies import PROXIES, Proxy
 
 PAGE = Path(__file__).with_name("proxies.md")
-_INTRO = """# Proxies, ensembles, meters and setups
+_INTRO = """# Proxies, ensembles, meters, spaces and setups
 
 Written by `python docs/generate.py` from the code; edit docstrings, not this page.
 
@@ -42,7 +44,8 @@ def page() -> str:
     parts = [f"{_INTRO}{', '.join(COSTS)}.", "## Proxies", overview()]
     parts += [section(name, factory) for name, factory in PROXIES.items()]
     parts += ["## Ensembles", ensemble_table(), "## Meters", meter_table()]
-    parts += ["### Groups of taps", group_table(), "## Setups", setup_table()]
+    parts += ["### Groups of taps", group_table(), "## Spaces", space_table()]
+    parts += ["## Setups", setup_table()]
     for name, value in _constants(setups).items():
         parts += [f"### `{name}`", markdown(value), _code(getattr(setups, name))]
     return "\n\n".join(parts) + "\n"
@@ -98,6 +101,32 @@ def meter_table() -> str:
             [_call(factory), _first(factory), phase, "yes" if meter.keep else "no"]
         )
     return table(["meter", "what it measures", "phase", "kept in a run"], rows)
+
+
+def space_table() -> str:
+    """One row for every space."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for name, make in spaces.SPACES.items():
+        space = make()
+        example = space.to_str(space.sample(rng, 1)[0])
+        size = space.presets["paper"]
+        trained = f"{size.width} channels, {size.cells} cells, {size.resolution} pixels"
+        rows.append(
+            [
+                f"`{name}`",
+                _first(make),
+                _number(space.num_archs),
+                trained,
+                f"`{example}`",
+            ]
+        )
+    headers = ["space", "what it is", "codes", "preset `paper`", "an architecture"]
+    return table(headers, rows)
+
+
+def _number(number: int) -> str:
+    return f"{number:,}" if number < 1e7 else f"{number:.2g}"
 
 
 def group_table() -> str:
