@@ -50,11 +50,19 @@ def rescale(x: Array) -> tuple[Array, Array]:
 
 
 def tapped_conv(
-    name: str, x: Array, kernel: Array, tap: Tap, *, stride: int = 1, groups: int = 1
+    name: str,
+    x: Array,
+    kernel: Array,
+    tap: Tap,
+    *,
+    stride: int = 1,
+    groups: int = 1,
+    portable: bool = False,
 ) -> Array:
     """Convolution float[B, H, W, C] by float[k, k, Cin / groups, C], both measured."""
     kernel = tap.parameter(f"{name}.weight", kernel, "conv_w")
-    return tap(name, conv(x, kernel, stride=stride, groups=groups), "conv")
+    x = conv(x, kernel, stride=stride, groups=groups, portable=portable)
+    return tap(name, x, "conv")
 
 
 def tapped_bn(
@@ -73,6 +81,8 @@ class Mode(NamedTuple):
     weights: str
     norm: str
     plain: bool
+    portable: bool = False
+    """Whether convolutions may be differentiated twice inside of loops."""
 
     def draw(self, rngs: nnx.Rngs, shape: tuple[int, ...], stacked: int = 0) -> Array:
         """Weights of a kernel or matrix, or of several stacked in leading axes."""
@@ -117,8 +127,14 @@ class ConvBN(nnx.Module):
         self.bn = BN(outputs, mode)
 
     def __call__(self, name: str, x: Array, tap: Tap) -> Array:
-        kernel = self.kernel[...]
-        x = tapped_conv(f"{name}.conv", x, kernel, tap, stride=self.stride)
+        x = tapped_conv(
+            f"{name}.conv",
+            x,
+            self.kernel[...],
+            tap,
+            stride=self.stride,
+            portable=self.bn.mode.portable,
+        )
         return self.bn(f"{name}.bn", x, tap)
 
 
