@@ -18,6 +18,7 @@ from tyro.conf import Positional, arg
 from jaxproxy.commands import (
     Ablate,
     Correlate,
+    Draw,
     File,
     Flag,
     Folder,
@@ -29,6 +30,7 @@ from jaxproxy.commands import (
     Plan,
     Truths,
     column_names,
+    find_space,
     show,
 )
 
@@ -127,7 +129,7 @@ class Score:
         return make_scorer(
             space,
             expand(column_names(self.proxies)),
-            fidelity=self._fidelity(),
+            fidelity=self._fidelity(space),
             seeds=self.seeds,
             images=images,
             labels=labels,
@@ -157,22 +159,14 @@ class Score:
         return run, report.speed(len(codes), finished, seconds)
 
     def _space(self) -> "Space":
-        from jaxproxy.spaces import SPACES
-
-        if self.space not in SPACES:
-            raise ValueError(
-                f"unknown space {self.space!r}; choose from {sorted(SPACES)}"
-            )
         given = {} if self.num_classes is None else {"num_classes": self.num_classes}
-        return SPACES[self.space](**given)
+        return find_space(self.space, **given)
 
-    def _fidelity(self) -> "Fidelity":
-        from jaxproxy.types import PRESETS
-
+    def _fidelity(self, space: "Space") -> "Fidelity":
         names = ("width", "cells", "batch_size", "resolution")
         given = {name: getattr(self, name) for name in names}
         given = {name: value for name, value in given.items() if value is not None}
-        return dataclasses.replace(PRESETS[self.preset], **given)
+        return dataclasses.replace(space.presets[self.preset], **given)
 
     def _request(self, space: "Space") -> tuple["np.ndarray", list[str] | None]:
         """Codes, and the strings they were given as."""
@@ -224,6 +218,7 @@ def _parse(argv: Sequence[str] | None) -> Command:
         "matrix": Matrix,
         "list": List,
         "plan": Plan,
+        "draw": Draw,
         "fsck": Fsck,
     }
     command = tyro.extras.subcommand_cli_from_dict(

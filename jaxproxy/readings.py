@@ -155,7 +155,7 @@ def _collect(
         sinks: Any, scratch: Any, *, planning: bool = False
     ) -> tuple[Array, tuple[Any, Any, Any], Any]:
         tap = Tap(probe, sinks, scratch, planning=planning)
-        output = network.apply(params, batch.x, code, tap)
+        output = tap("logits", network.apply(params, batch.x, code, tap), "logits")
         taps.append(tap)
         forward = [(rows.values, rows.present) for rows in tap.forward]
         values = {n: {k: r.values for k, r in s.items()} for n, s in tap.sinks.items()}

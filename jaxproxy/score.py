@@ -12,8 +12,9 @@ import numpy as np
 from jaxproxy.batches import make_batch
 from jaxproxy.proxies import Proxy, grey_images, parse_proxy
 from jaxproxy.scorer import BlockScores, Scorer
+from jaxproxy.setups import check_choices
 from jaxproxy.spaces import Space
-from jaxproxy.types import PRESETS, Array, Batch, Fidelity
+from jaxproxy.types import Array, Batch, Fidelity
 
 __all__ = ["BlockScores", "Scorer", "make_batch", "make_scorer", "score"]
 
@@ -52,11 +53,8 @@ def make_scorer(
     if not names or len(set(names)) < len(names):
         raise ValueError(f"give at least one proxy, and each once, not {names}")
     if isinstance(fidelity, str):
-        if fidelity not in PRESETS:
-            raise ValueError(
-                f"unknown preset {fidelity!r}; choose from {sorted(PRESETS)}"
-            )
-        fidelity = PRESETS[fidelity]
+        check_choices(preset=(fidelity, space.presets))
+        fidelity = space.presets[fidelity]
     numbers = _seeds(seeds)
     used = _devices(devices)
     if block_size is None:
@@ -86,7 +84,7 @@ def make_scorer(
 
 def score(
     space: Space,
-    archs: Sequence[str] | np.ndarray,
+    archs: Sequence[str] | np.ndarray | None = None,
     proxies: Sequence[Proxy | str] = ("intrain",),
     **options: Any,
 ) -> dict[str, np.ndarray]:
@@ -94,13 +92,17 @@ def score(
 
     Args:
       space: where the architectures come from.
-      archs: N strings, or codes int[N, G].
+      archs: N strings, or codes int[N, G]; by default all, if they can be enumerated.
       proxies: as in :func:`make_scorer`, which also takes the ``options``.
       **options: see :func:`make_scorer`.
 
     Raises:
       ValueError: no architectures, wrong ones, or as :func:`make_scorer`.
     """
+    if archs is None:
+        if space.enumerate is None:
+            raise ValueError(f"{space.name} is too large to score as a whole")
+        archs = space.enumerate()
     if not len(archs):
         raise ValueError("give at least one architecture to score")
     if not isinstance(archs, np.ndarray):

@@ -18,15 +18,16 @@ ops setups
 meters
 taps
 slots
-flow
+flow marks flax_layers
 network
 readings
 passes batches
 proxies
 spaces
-search
+models search
 scorer
 score
+population
 files
 store
 tables
