@@ -16,7 +16,9 @@ from jaxproxy.types import Array
 __all__ = [
     "BN",
     "EPS",
+    "Conv",
     "ConvBN",
+    "Convs",
     "Linear",
     "Mode",
     "Reduction",
@@ -136,6 +138,30 @@ class ConvBN(nnx.Module):
             portable=self.bn.mode.portable,
         )
         return self.bn(f"{name}.bn", x, tap)
+
+
+class Conv(NamedTuple):
+    """Parameters of a convolution with its BatchNorm."""
+
+    kernel: Array
+    scale: Array
+    bias: Array
+
+
+class Convs(nnx.Module):
+    """The parameters of n convolutions of one shape, stacked."""
+
+    def __init__(
+        self, num: int, size: int, inputs: int, outputs: int, mode: Mode, rngs: nnx.Rngs
+    ) -> None:
+        """Draws them."""
+        self.kernel = nnx.Param(mode.draw(rngs, (num, size, size, inputs, outputs), 1))
+        self.scale = nnx.Param(jnp.ones((num, outputs)))
+        self.bias = nnx.Param(jnp.zeros((num, outputs)))
+
+    def stacked(self) -> Conv:
+        """With a leading axis n."""
+        return Conv(self.kernel[...], self.scale[...], self.bias[...])
 
 
 class Linear(nnx.Module):

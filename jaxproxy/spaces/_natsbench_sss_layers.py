@@ -18,38 +18,14 @@ from jaxproxy import flow
 from jaxproxy.network import Tap
 from jaxproxy.ops import avg_pool, conv
 from jaxproxy.setups import WEIGHTS
-from jaxproxy.spaces._layers import Mode, tapped_bn
+from jaxproxy.spaces._layers import Conv, Mode, tapped_bn
 from jaxproxy.types import Array
 
-__all__ = ["Conv", "Convs", "Head", "Widths", "cell", "leave", "reduction", "stem"]
+__all__ = ["EDGES", "Head", "Widths", "cell", "leave", "reduction", "stem"]
 
 _EDGES = {"e01": (0, 1), "e02": (0, 2), "e12": (1, 2), "e13": (1, 3), "e23": (2, 3)}
 EDGES = tuple(_EDGES)
 """Of a cell, those that are 3x3 convolutions."""
-
-
-class Conv(NamedTuple):
-    """Parameters of a convolution with its BatchNorm, as wide as can be."""
-
-    kernel: Array
-    scale: Array
-    bias: Array
-
-
-class Convs(nnx.Module):
-    """The parameters of n convolutions of one shape, stacked."""
-
-    def __init__(
-        self, num: int, size: int, inputs: int, outputs: int, mode: Mode, rngs: nnx.Rngs
-    ) -> None:
-        """Draws them."""
-        self.kernel = nnx.Param(mode.draw(rngs, (num, size, size, inputs, outputs), 1))
-        self.scale = nnx.Param(jnp.ones((num, outputs)))
-        self.bias = nnx.Param(jnp.zeros((num, outputs)))
-
-    def stacked(self) -> Conv:
-        """With a leading axis n."""
-        return Conv(self.kernel[...], self.scale[...], self.bias[...])
 
 
 class Widths(NamedTuple):

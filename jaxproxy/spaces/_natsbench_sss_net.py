@@ -17,12 +17,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxproxy.network import Network, Tap, from_nnx
-from jaxproxy.spaces._layers import Mode
+from jaxproxy.spaces._layers import Conv, Convs, Mode
 from jaxproxy.spaces._natsbench_sss import WIDTHS
 from jaxproxy.spaces._natsbench_sss_layers import (
     EDGES,
-    Conv,
-    Convs,
     Head,
     Widths,
     cell,

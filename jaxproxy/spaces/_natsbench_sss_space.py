@@ -5,8 +5,14 @@ from functools import partial
 from jaxproxy.spaces import _natsbench_sss as host
 from jaxproxy.spaces._natsbench_sss_net import network
 from jaxproxy.spaces._space import Space
+from jaxproxy.types import Fidelity
 
 __all__ = ["natsbench_sss"]
+
+_PRESETS = {
+    "paper": Fidelity(width=16, cells=1, batch_size=64, resolution=64),
+    "fast": Fidelity(width=4, cells=1, batch_size=8, resolution=16),
+}
 
 
 def natsbench_sss(*, num_classes: int = 10, resolution: int = 32) -> Space:
@@ -36,5 +42,6 @@ def natsbench_sss(*, num_classes: int = 10, resolution: int = 32) -> Space:
         network=partial(network, num_classes=num_classes),
         cost=host.cost,
         settings={"macs_resolution": resolution},
+        presets=_PRESETS,
         graph=host.graph,
     )
