@@ -23,8 +23,8 @@ class Group(NamedTuple):
     slots: tuple[Slot, ...]
     places: dict[Any, tuple[int, int]]
     """Key -> first row and number of rows."""
-    shapes: Values
-    """Of one row."""
+    shapes: dict[str, jax.ShapeDtypeStruct]
+    """Of one row, by the name of the reading."""
 
     @property
     def name(self) -> str:

@@ -121,8 +121,8 @@ def enumerate_codes() -> np.ndarray:
 
 def _summed(code: np.ndarray, table: list[list[int]]) -> np.ndarray:
     """Sum over layers int64[...] of table[layer][block]."""
-    code = _checked(code)
-    return sum(np.array(row)[code[..., i]] for i, row in enumerate(table))
+    layers = np.arange(NUM_LAYERS)
+    return np.array(table)[layers, _checked(code)].sum(-1)
 
 
 def _block_params(layer: _Layer, expansion: int, size: int) -> int:

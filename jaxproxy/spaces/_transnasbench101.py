@@ -133,7 +133,8 @@ def _cells() -> list[tuple[int, int, int]]:
 def num_params(code: np.ndarray, *, outputs: int = 75) -> np.ndarray:
     """Trainable parameters ``int64[...]`` with a linear head of some outputs."""
     code = _checked(code)
-    total = 27 * WIDTH // 2 + WIDTH + 9 * WIDTH**2 // 2 + 2 * WIDTH
+    stem = 27 * WIDTH // 2 + WIDTH + 9 * WIDTH**2 // 2 + 2 * WIDTH
+    total = np.full(code.shape[:-1], stem)
     for before, after, stride in _cells():
         for edge, from_input in enumerate(_FROM_INPUT):
             inputs = before if from_input else after
@@ -141,7 +142,7 @@ def num_params(code: np.ndarray, *, outputs: int = 75) -> np.ndarray:
             skip = one if from_input and stride == 2 else 0
             table = np.array([0, skip, one, one + 8 * inputs * after])
             total = total + table[code[..., edge]]
-    return total + (after + 1) * outputs
+    return total + (_cells()[-1][1] + 1) * outputs
 
 
 def num_tensors(code: np.ndarray) -> np.ndarray:
@@ -164,14 +165,15 @@ def num_macs(
     if resolution < 32 or resolution % 32:
         raise ValueError(f"resolution must be a multiple of 32, got {resolution}")
     code, side = _checked(code), resolution // 4
-    total = (27 * WIDTH // 2) * (resolution // 2) ** 2 + 9 * WIDTH**2 // 2 * side**2
+    stem = (27 * WIDTH // 2) * (2 * side) ** 2 + 9 * WIDTH**2 // 2 * side**2
+    total = np.full(code.shape[:-1], stem)
     for before, after, stride in _cells():
         side //= stride
         for edge, from_input in enumerate(_FROM_INPUT):
             one = (before if from_input else after) * after * side**2
             skip = one if from_input and stride == 2 else 0
             total = total + np.array([0, skip, one, 9 * one])[code[..., edge]]
-    return total + (after + 1) * outputs
+    return total + (_cells()[-1][1] + 1) * outputs
 
 
 def cost(codes: np.ndarray) -> np.ndarray:
