@@ -58,16 +58,13 @@ def timed(name: str, num: int, seed: int) -> dict[str, Any]:
     }
 
 
-def ranked(path: Path, num: int, seed: int) -> list[dict[str, Any]]:
+def ranked(path: Path, proxies: list[str], num: int, seed: int) -> list[dict[str, Any]]:
     """Rank correlations with accuracies of the size space."""
     space = SPACES["natsbench_sss"]()
     with gzip.open(path, "rt", newline="") as file:
         rows = {row["arch"]: row for row in csv.DictReader(file)}
     sample = space.sample(np.random.default_rng(seed), num)
-    scorer = make_scorer(
-        space, ["intrain", "capacity", "naswot"], fidelity=RANKED, devices=1,
-        block_size=100,
-    )  # fmt: skip
+    scorer = make_scorer(space, proxies, fidelity=RANKED, devices=1, block_size=100)
     measured = {k: v[:, 0] for k, v in scorer.score(sample).scores.items()}
     assert space.enumerate is not None
     columns = [(k, v, sample) for k, v in measured.items()]
@@ -99,6 +96,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--sss", type=Path)
+    parser.add_argument("--spaces", nargs="*", choices=NAMES, default=NAMES)
+    parser.add_argument(
+        "--proxies", nargs="+", default=["intrain", "capacity", "naswot"]
+    )
     parser.add_argument("--num", type=int, default=1000)
     parser.add_argument("--ranked", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
@@ -108,7 +109,7 @@ def main() -> None:
         "versions": {"jaxproxy": __version__, "jax": jax.__version__},
         "device": f"{jax.devices()[0].device_kind}, {platform.machine()}",
         "cores": os.cpu_count(),
-        "speed": [timed(name, args.num, args.seed) for name in NAMES],
+        "speed": [timed(name, args.num, args.seed) for name in args.spaces],
     }
     if args.sss:
         result["natsbench_sss"] = {
@@ -116,7 +117,7 @@ def main() -> None:
             "weights_seed": 0,
             "sample_seed": args.seed,
             "accuracy": "test accuracy after 90 epochs, one training seed",
-            "records": ranked(args.sss, args.ranked, args.seed),
+            "records": ranked(args.sss, args.proxies, args.ranked, args.seed),
         }
     args.out.write_text(json.dumps(result, indent=1) + "\n")
     print(args.out.read_text())
