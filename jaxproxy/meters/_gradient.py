@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 
 from jaxproxy.meters._meter import Meter, as_kinds
+from jaxproxy.ops import singular_values
 from jaxproxy.types import Array
 
 __all__ = [
@@ -12,18 +13,27 @@ __all__ = [
     "gradient_norm",
     "gradient_signs",
     "gradient_values",
+    "nuclear_saliency",
     "saliency",
     "weight_norm",
     "weight_size",
 ]
 
 PARAMETERS: dict[str, tuple[str, ...]] = {
-    "all": ("conv_w", "conv_b", "bn_w", "bn_b", "linear_w", "linear_b"),
-    "weights": ("conv_w", "linear_w"),
+    "all": (
+        *("conv_w", "conv_b", "bn_w", "bn_b", "linear_w", "linear_b"),
+        *("ln_w", "ln_b", "attention_w", "embedding"),
+    ),
+    "weights": ("conv_w", "linear_w", "attention_w"),
     "conv": ("conv_w",),
-    "scales": ("conv_w", "bn_w", "linear_w"),
+    "linear": ("linear_w",),
+    "attention": ("attention_w",),
+    "scales": ("conv_w", "bn_w", "linear_w", "ln_w", "attention_w"),
 }
-"""Groups of parameter tensors by name: ``scales`` are weights and BatchNorm scales.
+"""Groups of parameter tensors by name: ``scales`` are weights and scales of norms.
+
+Matrices before and behind attention are of a kind of their own; ``embedding`` is what
+is added to tokens and what stands for them.
 
 The factories of this file take one of these names, or tensor kinds, and raise
 ``ValueError`` for an unknown one.
@@ -51,6 +61,16 @@ def saliency(params: Params = "weights") -> Meter:
     """Sums of |w g| and of w g over the elements of each tensor, float[P, 2]."""
     kinds, label = as_kinds(params, PARAMETERS)
     return Meter(f"saliency({label})", kinds, "gradient", _saliency)
+
+
+def nuclear_saliency(params: Params = "attention") -> Meter:
+    """Nuclear norm of each matrix times that of its gradient, float[P].
+
+    Axes but the last count as one. Two decompositions for each tensor.
+    """
+    kinds, label = as_kinds(params, PARAMETERS)
+    name = f"nuclear_saliency({label})"
+    return Meter(name, kinds, "gradient", lambda w, g: _nuclear(w) * _nuclear(g))
 
 
 def gradient_values(params: Params = "weights") -> Meter:
@@ -106,6 +126,10 @@ def _spread(weight: Array, grad: Array) -> Array:
 
 def _norm(tensor: Array) -> Array:
     return jnp.sqrt(jnp.square(tensor).sum())
+
+
+def _nuclear(tensor: Array) -> Array:
+    return singular_values(tensor.reshape(-1, tensor.shape[-1])).sum()
 
 
 def _saliency(weight: Array, grad: Array) -> Array:
