@@ -233,9 +233,7 @@ def graph(supernet: Supernet, code: np.ndarray) -> Graph:
     for layer in range(int(depth)):
         nodes += [f"attention, {heads[layer]} heads", f"MLP x{ratios[layer]:g}"]
         for target in (len(nodes) - 2, len(nodes) - 1):
-            edges.append((target - 1, target, ""))
-            if target > 2:
-                edges.append((target - 2, target, "residual"))
+            edges += [(target - 1, target, ""), (target - 1, target, "residual")]
     last = len(nodes)
     edges.append((last - 1, last, "mean over patches"))
     return Graph((*nodes, "classifier"), tuple(edges))
