@@ -3,8 +3,8 @@
 ``python benchmarks/autoformer.py --table vit_autoprox.json --out RESULT.json`` scores
 the 200 architectures of Auto-Prox (arXiv:2312.09059) and correlates
 with accuracies on each data set: of 100 trained with and without distillation, of
-100 others with it, and of all 200 by the weights of AutoFormer's supernet. Then it times
-1,000 random architectures.
+100 others with it, and of all 200 by the weights of AutoFormer's supernet. It times
+random architectures too.
 """
 
 import argparse

@@ -22,7 +22,7 @@ __all__ = [
 PARAMETERS: dict[str, tuple[str, ...]] = {
     "all": (
         *("conv_w", "conv_b", "bn_w", "bn_b", "linear_w", "linear_b"),
-        *("ln_w", "ln_b", "attention_w", "embedding"),
+        *("ln_w", "ln_b", "attention_w", "other_w"),
     ),
     "weights": ("conv_w", "linear_w", "attention_w"),
     "conv": ("conv_w",),
@@ -32,8 +32,9 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
 }
 """Groups of parameter tensors by name: ``scales`` are weights and scales of norms.
 
-Matrices before and behind attention are of a kind of their own; ``embedding`` is what
-is added to tokens and what stands for them.
+Matrices before and behind attention are of a kind of their own. ``ln`` is every
+normalisation but BatchNorm, ``other_w`` what is in no layer that is known, such as
+positions and tokens.
 
 The factories of this file take one of these names, or tensor kinds, and raise
 ``ValueError`` for an unknown one.

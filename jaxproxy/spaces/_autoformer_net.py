@@ -151,10 +151,10 @@ class VisionTransformer(nnx.Module):
         x = x.reshape(-1, grid, PATCH, grid, PATCH, 3).transpose(0, 1, 3, 2, 4, 5)
         x = x.reshape(-1, grid, grid, PATCH * PATCH * 3) @ kernel.reshape(-1, e)
         x = tap("patches", x + bias, "conv").reshape(-1, grid * grid, e)
-        token = tap.parameter("cls_token", self.token[...][:e], "embedding")
+        token = tap.parameter("cls_token", self.token[...][:e], "other_w")
         token = jnp.broadcast_to(token, (len(x), 1, e))
         places = self.positions[...][:, :e]
-        places = tap.parameter("positions", places, "embedding")
+        places = tap.parameter("positions", places, "other_w")
         return jnp.concatenate([token, x], 1) + places[None]
 
     def _through_layers(self, e: int, code: Array, x: Array, tap: Tap) -> Array:
@@ -264,8 +264,8 @@ def _relative(tables: Array, grid: int, tap: Tap) -> tuple[Array, Array]:
     rows, columns = _distances(grid)
     found = []
     for name, (by_row, by_column) in zip("kv", tables, strict=True):
-        by_row = tap.parameter(f"attn.rel_{name}.rows", by_row, "embedding")
-        by_column = tap.parameter(f"attn.rel_{name}.columns", by_column, "embedding")
+        by_row = tap.parameter(f"attn.rel_{name}.rows", by_row, "other_w")
+        by_column = tap.parameter(f"attn.rel_{name}.columns", by_column, "other_w")
         found.append(by_row[rows] + by_column[columns])
     return found[0], found[1]
 
