@@ -10,6 +10,8 @@ References:
   Artificial Intelligence Review 2025, arXiv:2302.04406, section on NAS-Bench-NLP.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -68,7 +70,7 @@ def _layer(genes: Parts, sums: Array, width: int, weight: Array) -> Array:
     start = jnp.full((STATES, sums.shape[1]), weight)
 
     def step(states: Array, x: Array) -> tuple[Array, Array]:
-        def node(table: Array, place: tuple[Array, Array, Array]) -> tuple[Array, None]:
+        def node(table: Array, place: Any) -> tuple[Array, None]:
             number, op, inputs = place
             read = table[jnp.maximum(inputs - 2, 0)]
 
@@ -84,7 +86,7 @@ def _layer(genes: Parts, sums: Array, width: int, weight: Array) -> Array:
         table = jnp.concatenate(
             [states, jnp.zeros((len(genes.ops), *x.shape), x.dtype)]
         )
-        places = jnp.arange(len(genes.ops)), genes.ops, genes.inputs
+        places: Any = (jnp.arange(len(genes.ops)), genes.ops, genes.inputs)
         table, _ = lax.scan(node, table, places)
         states = table[STATES + jnp.maximum(genes.states - 1, 0)]
         return states, states[0]

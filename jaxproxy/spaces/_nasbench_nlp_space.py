@@ -22,7 +22,8 @@ def nasbench_nlp(*, num_classes: int = 10_000) -> Space:
     """NAS-Bench-NLP: recurrent cells of up to 24 nodes in a language model.
 
     Its inputs are words, so proxies of images do not run on it. epsinas wants
-    ``weights=1e-5:1e-3`` and draws its own text.
+    ``weights=1e-5:1e-3`` and draws its own text. States that a recipe multiplies by
+    each other may grow beyond all bounds: such a cell has no finite score.
 
     Args:
       num_classes: words of the vocabulary: 10,000 of Penn Treebank, 33,278 of
