@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jaxproxy import meters, proxies, spaces
     from jaxproxy.bank import open_run, rescore
+    from jaxproxy.models import from_linen, from_nnx
+    from jaxproxy.population import population
     from jaxproxy.proxies import PROXIES, Proxy
     from jaxproxy.score import Scorer, make_scorer, score
     from jaxproxy.spaces import SPACES, Space
@@ -24,9 +26,12 @@ __all__ = [
     "Proxy",
     "Scorer",
     "Space",
+    "from_linen",
+    "from_nnx",
     "make_scorer",
     "meters",
     "open_run",
+    "population",
     "proxies",
     "rescore",
     "score",
@@ -35,6 +40,8 @@ __all__ = [
 
 _HOMES = {
     "bank": ("open_run", "rescore"),
+    "models": ("from_linen", "from_nnx"),
+    "population": ("population",),
     "proxies": ("PROXIES", "Proxy"),
     "score": ("Scorer", "make_scorer", "score"),
     "spaces": ("SPACES", "Space"),
@@ -55,8 +62,8 @@ class _LazyPackage(ModuleType):
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Python puts every imported submodule here; this one has its function's name.
-        if name == "score" and isinstance(value, ModuleType):
-            value = value.score
+        if name in ("score", "population") and isinstance(value, ModuleType):
+            value = getattr(value, name)
         super().__setattr__(name, value)
 
     def __dir__(self) -> list[str]:

@@ -18,6 +18,7 @@ from tyro.conf import Positional, arg
 from jaxproxy.commands import (
     Ablate,
     Correlate,
+    Draw,
     File,
     Flag,
     Folder,
@@ -29,6 +30,7 @@ from jaxproxy.commands import (
     Plan,
     Truths,
     column_names,
+    find_space,
     show,
 )
 
@@ -157,14 +159,8 @@ class Score:
         return run, report.speed(len(codes), finished, seconds)
 
     def _space(self) -> "Space":
-        from jaxproxy.spaces import SPACES
-
-        if self.space not in SPACES:
-            raise ValueError(
-                f"unknown space {self.space!r}; choose from {sorted(SPACES)}"
-            )
         given = {} if self.num_classes is None else {"num_classes": self.num_classes}
-        return SPACES[self.space](**given)
+        return find_space(self.space, **given)
 
     def _fidelity(self, space: "Space") -> "Fidelity":
         names = ("width", "cells", "batch_size", "resolution")
@@ -222,6 +218,7 @@ def _parse(argv: Sequence[str] | None) -> Command:
         "matrix": Matrix,
         "list": List,
         "plan": Plan,
+        "draw": Draw,
         "fsck": Fsck,
     }
     command = tyro.extras.subcommand_cli_from_dict(

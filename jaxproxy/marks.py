@@ -22,7 +22,7 @@ __all__ = ["Mark", "Marks", "run"]
 _PREFIX = "jaxproxy "
 _INLINED = ("jit", "pjit", "closed_call", "core_call")
 _RECTIFIERS = ("relu", "relu6")
-"""Functions of ``jax.nn`` that a program shows by name: their gradients are special."""
+"""Functions of ``jax.nn``; a program shows by name what has a gradient of its own."""
 
 
 class Mark(NamedTuple):
@@ -116,8 +116,10 @@ def _number(eqn: Any) -> int | None:
 
 
 def _is_rectifier(eqn: Any) -> bool:
-    name = eqn.params.get("name")
-    return eqn.primitive.name == "custom_jvp_call" and name in _RECTIFIERS
+    if eqn.primitive.name != "custom_jvp_call":
+        return False
+    inside = eqn.params["call_jaxpr"].jaxpr.eqns
+    return len(inside) == 1 and inside[0].params.get("name") in _RECTIFIERS
 
 
 def _check_inside(eqn: Any, found: list[Mark], tap: Tap) -> None:

@@ -117,22 +117,24 @@ class Runner(NamedTuple):
         """Cleared buffers, to be handed from architecture to architecture."""
         if not self.run.taps:
             return None
-        return make_scratch(
-            self.network, prepared.params, prepared.batch, code, self.run.taps
-        )
+        params = _chosen(self.network, prepared.params, code)
+        return make_scratch(self.network, params, prepared.batch, code, self.run.taps)
 
     def __call__(
         self, prepared: Prepared, code: Array | None, scratch: Any
     ) -> tuple[Readings, Any]:
         """Readings of one architecture, and the scratch for the next."""
+        prepared = prepared._replace(
+            params=_chosen(self.network, prepared.params, code)
+        )
         parts = []
         if self.run.taps:
             readings, scratch = self._tapped(prepared, code, scratch)
             parts.append(readings)
         if self.run.whole:
             model = Model(
-                self.plain, prepared.params, prepared.batch, code, prepared.key,
-                self.loss,
+                _bound(self.plain, code), prepared.params, prepared.batch, code,
+                prepared.key, self.loss,
             )  # fmt: skip
             parts.append(_measure_whole(self.run.whole, model))
         return join(parts), scratch
@@ -152,6 +154,18 @@ class Runner(NamedTuple):
         if len(prepared.batches.x) == 1:
             return one(scratch, prepared.batch)
         return _over_batches(one, meters, prepared, scratch)
+
+
+def _chosen(network: Network, params: Any, code: Array | None) -> Any:
+    """The parameters of the architecture alone."""
+    if network.choose is None or code is None:
+        return params
+    return network.choose(params, code)
+
+
+def _bound(network: Network, code: Array | None) -> Network:
+    """A network that draws parameters of the architecture alone."""
+    return network._replace(init=lambda key: _chosen(network, network.init(key), code))
 
 
 def _over_batches(

@@ -1,5 +1,6 @@
 """Figures of reports; the only file that needs matplotlib (host)."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ except ImportError as error:
     ) from error
 
 from jaxproxy.files import one_line_errors
+from jaxproxy.spaces import Graph
 
-__all__ = ["check_path", "plot_ablation", "plot_matrix"]
+__all__ = ["check_path", "plot_ablation", "plot_architecture", "plot_matrix"]
 
 _SUFFIXES = (".png", ".svg")
 _MOST = 60  # rows that can still be read
@@ -86,6 +88,78 @@ def plot_matrix(
     axes.set_title(title, fontsize=9)
     figure.colorbar(image, shrink=0.6)
     _save(figure, path)
+
+
+def plot_architecture(graph: Graph, title: str, path: Path) -> None:
+    """Nodes from left to right by their distance from the input, edges as arrows.
+
+    Args:
+      graph: of a space's ``graph(code)``.
+      title: above the figure.
+      path: a PNG or SVG file, replaced if it exists.
+    """
+    places = _places(graph)
+    columns, rows = (max(p[axis] for p in places) + 1 for axis in (0, 1))
+    texts = [*graph.nodes, *(label for _, _, label in graph.edges)]
+    inch = max(map(len, texts)) * 0.08 + 0.5  # between columns; rows are an inch apart
+    bends = _bends(graph, places)
+    top = max(
+        [
+            0.0,
+            *(
+                b * (places[t][0] - places[s][0]) * inch / 2
+                for b, (s, t, _) in zip(bends, graph.edges, strict=True)
+            ),
+        ]
+    )
+    size = (columns * inch, rows + top + 0.5)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots()
+    for bend, (source, target, label) in zip(bends, graph.edges, strict=True):
+        (x0, y0), (x1, y1) = places[source], places[target]
+        arrow = {
+            "arrowstyle": "-|>",
+            "color": "tab:gray",
+            "connectionstyle": f"arc3,rad={-bend}",
+            "shrinkA": 8 + 2 * len(graph.nodes[source]),
+            "shrinkB": 8 + 2 * len(graph.nodes[target]),
+        }
+        axes.annotate("", (x1, y1), (x0, y0), arrowprops=arrow)
+        middle = (x0 + x1) / 2, (y0 + y1) / 2 + bend * (x1 - x0) * inch / 2 + 0.06
+        axes.text(*middle, label, ha="center", va="bottom", size=7, color="tab:blue")
+    box = {"boxstyle": "round", "facecolor": "white", "edgecolor": "black"}
+    for (x, y), text in zip(places, graph.nodes, strict=True):
+        axes.text(x, y, text, ha="center", va="center", size=8, bbox=box)
+    axes.set_xlim(-0.5, columns - 0.5)
+    axes.set_ylim(-rows / 2, rows / 2 + top)
+    width = int(size[0] / 0.075)
+    axes.set_title("\n".join(textwrap.wrap(title, width)), fontsize=8)
+    axes.axis("off")
+    _save(figure, path)
+
+
+def _bends(graph: Graph, places: Sequence[tuple[float, float]]) -> list[float]:
+    """How far each edge is bent, that parallel ones and nodes on the way stay clear."""
+    bends, copies = [], dict[tuple[int, int], int]()
+    for source, target, _ in graph.edges:
+        (x0, y0), (x1, y1) = places[source], places[target]
+        before = copies.get((source, target), 0)
+        copies[source, target] = before + 1
+        bends.append(0.35 * (before + (y0 == y1 and x1 - x0 > 1)))
+    return bends
+
+
+def _places(graph: Graph) -> list[tuple[float, float]]:
+    """Column, by the longest path from a source, and height of each node."""
+    columns = [0] * len(graph.nodes)
+    for target in range(len(graph.nodes)):
+        feeding = [s for s, t, _ in graph.edges if t == target]
+        columns[target] = max((columns[s] + 1 for s in feeding), default=0)
+    heights = []
+    for node, column in enumerate(columns):
+        peers = [n for n, c in enumerate(columns) if c == column]
+        heights.append((len(peers) - 1) / 2 - peers.index(node))
+    return list(zip(columns, heights, strict=True))
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -153,7 +153,7 @@ def _collect(
 
     def run(sinks: Any, scratch: Any) -> tuple[Array, tuple[Any, Any, Any], Any]:
         tap = Tap(probe, sinks, scratch)
-        output = network.apply(params, batch.x, code, tap)
+        output = tap("logits", network.apply(params, batch.x, code, tap), "logits")
         taps.append(tap)
         forward = [(rows.values, rows.present) for rows in tap.forward]
         values = {n: {k: r.values for k, r in s.items()} for n, s in tap.sinks.items()}

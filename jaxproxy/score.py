@@ -84,7 +84,7 @@ def make_scorer(
 
 def score(
     space: Space,
-    archs: Sequence[str] | np.ndarray,
+    archs: Sequence[str] | np.ndarray | None = None,
     proxies: Sequence[Proxy | str] = ("intrain",),
     **options: Any,
 ) -> dict[str, np.ndarray]:
@@ -92,13 +92,17 @@ def score(
 
     Args:
       space: where the architectures come from.
-      archs: N strings, or codes int[N, G].
+      archs: N strings, or codes int[N, G]; by default all, if they can be enumerated.
       proxies: as in :func:`make_scorer`, which also takes the ``options``.
       **options: see :func:`make_scorer`.
 
     Raises:
       ValueError: no architectures, wrong ones, or as :func:`make_scorer`.
     """
+    if archs is None:
+        if space.enumerate is None:
+            raise ValueError(f"{space.name} is too large to score as a whole")
+        archs = space.enumerate()
     if not len(archs):
         raise ValueError("give at least one architecture to score")
     if not isinstance(archs, np.ndarray):

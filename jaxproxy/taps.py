@@ -70,6 +70,7 @@ class Tap:
         self.forward: list[Rows] = []
         self.sinks: dict[str, dict[str, Rows]] = {}
         self.kept: dict[str, Any] = {}
+        self.kinds: set[str] = set()
         self._given = sinks
         self._scratch = scratch
         self._names: set[str] = set()
@@ -84,6 +85,7 @@ class Tap:
             another transformation.
         """
         slots = (Slot(name, kind, self.advance(), x.shape[-1]),)
+        self.kinds.add(kind)
         backward = self.probe.wants("backward", kind)
         if not (backward or self.probe.wants("forward", kind)):
             return x
@@ -105,6 +107,7 @@ class Tap:
         """
         channels = weight.shape[-1] if weight.ndim else 1
         slots = (Slot(name, kind, self.advance(), channels),)
+        self.kinds.add(kind)
         alone = self.probe.wants("weight", kind)
         if not (alone or self.probe.wants("gradient", kind)):
             return weight

@@ -17,15 +17,16 @@ types deal
 ops setups
 meters
 taps
-flow marks
+flow marks flax_layers
 network
 readings
 passes batches
 proxies
 spaces
-search
+models search
 scorer
 score
+population
 files
 store
 tables

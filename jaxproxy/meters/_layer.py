@@ -77,8 +77,8 @@ def features() -> Meter:
 
 
 def logits() -> Meter:
-    """The outputs of linear layers, float[L, B, K]; for scores only."""
-    return Meter("logits", ("linear",), "forward", lambda a: a.value, keep=False)
+    """The outputs of the network, float[1, B, K]; for scores only."""
+    return Meter("logits", ("logits",), "forward", lambda a: a.value, keep=False)
 
 
 def log_scale() -> Meter:

@@ -33,6 +33,7 @@ class Meter:
       add: whether readings of several batches are added up rather than stacked.
       cost: what a ``network`` meter runs, in the words of ``plan.COSTS``; those of the
         other phases follow from the phase.
+      needs_blocks: whether a ``network`` meter reads ``Network.blocks``.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Meter:
     keep: bool = True
     add: bool = False
     cost: str = "forward and backward"
+    needs_blocks: bool = False
 
     def under(self, setup: Setup) -> "Meter":
         """The same meter under another setup."""

@@ -24,6 +24,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jaxproxy.spaces._space import Graph
+
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 NUM_ARCHS = len(OPS) ** len(EDGES)
@@ -258,6 +260,16 @@ def num_macs(
     stem = 27 * width * resolution**2
     head = (4 * width + 1) * num_classes
     return stem + 3 * cells * (conv1 + 9 * conv3) * stage + 2 * reduction + head
+
+
+def graph(code: np.ndarray) -> Graph:
+    """The cell, with the operations on its edges; ``none`` is no edge."""
+    _rank(code)
+    edges = zip(EDGES, np.asarray(code).tolist(), strict=True)
+    return Graph(
+        ("input", "1", "2", "output"),
+        tuple((*ends, OPS[op]) for ends, op in edges if op != _NONE),
+    )
 
 
 def cost(codes: np.ndarray) -> np.ndarray:

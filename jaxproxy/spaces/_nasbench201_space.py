@@ -41,6 +41,7 @@ def nasbench201(*, num_classes: int = 10, resolution: int = 32) -> Space:
         network=partial(network, num_classes=num_classes),
         cost=cells.cost,
         reachable=cells.reachable,
+        graph=cells.graph,
         settings={"macs_resolution": resolution},
         collapsed=collapsed,
     )
