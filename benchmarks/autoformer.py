@@ -29,12 +29,9 @@ PROXIES = (
     "intrain(layers=linear)",
     "capacity(layers=linear)",
     "capacity(layers=linear,depth=none)",
-    "dss",
-    "synflow(norm=batch)",
-    "grad_norm",
     "snip",
     "l2_norm",
-    "az_expressivity",
+    "dss",
 )
 COUNTS = ("params", "macs")
 

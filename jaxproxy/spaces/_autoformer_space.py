@@ -9,6 +9,7 @@ from jaxproxy.setups import check_choices
 from jaxproxy.spaces import _autoformer as host
 from jaxproxy.spaces._autoformer_net import network
 from jaxproxy.spaces._space import Space
+from jaxproxy.types import Fidelity
 
 __all__ = ["autoformer"]
 
@@ -56,6 +57,10 @@ def autoformer(
         network=partial(network, supernet=supernet, num_classes=num_classes),
         cost=_relative(num_macs),
         settings={"size": size, "macs_resolution": resolution},
+        presets={
+            "paper": Fidelity(width=64, cells=1, batch_size=64, resolution=64),
+            "fast": Fidelity(width=16, cells=1, batch_size=4, resolution=32),
+        },
         graph=partial(host.graph, supernet),
     )
 
