@@ -96,6 +96,13 @@ def timed(space: Space, proxy: str, fidelity: Fidelity, num: int) -> dict[str, A
     }
 
 
+def write(path: Path | None, result: dict[str, Any]) -> None:
+    """As JSON."""
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(result, indent=1) + "\n")
+
+
 def main() -> None:
     """Prints a line for each proxy and accuracy, and writes all as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -132,17 +139,16 @@ def main() -> None:
         "fidelity": asdict(fidelity),
         "correlations": rows,
         "first_call_seconds": first,
-        "timed": timed(space, args.proxies[0], fidelity, args.num_timed),
         "traces": scorer.num_traces,
         "versions": {"jaxproxy": jaxproxy.__version__, "jax": jax.__version__},
         "device": str(jax.devices()[0]),
         "machine": platform.processor() or platform.machine(),
         "date": datetime.date.today().isoformat(),
     }
+    write(args.out, result)
+    result["timed"] = timed(space, args.proxies[0], fidelity, args.num_timed)
     print(result["first_call_seconds"], result["timed"], result["traces"])
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(result, indent=1) + "\n")
+    write(args.out, result)
 
 
 if __name__ == "__main__":

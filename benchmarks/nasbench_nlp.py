@@ -84,6 +84,13 @@ def timed(space: Space, proxy: str, fidelity: Fidelity, num: int) -> dict[str, A
     }
 
 
+def write(path: Path | None, result: dict[str, Any]) -> None:
+    """As JSON."""
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(result, indent=1) + "\n")
+
+
 def main() -> None:
     """Prints a line for each proxy and loss, and writes all as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -101,19 +108,18 @@ def main() -> None:
             *measure(space, EPSINAS, text, records),
             *measure(space, GRADIENTS, fast, records),
         ],
-        "timed": [
-            timed(space, EPSINAS[0], text, args.num_timed),
-            timed(space, GRADIENTS[0], fast, args.num_timed),
-        ],
         "versions": {"jaxproxy": jaxproxy.__version__, "jax": jax.__version__},
         "device": str(jax.devices()[0]),
         "machine": platform.processor() or platform.machine(),
         "date": datetime.date.today().isoformat(),
     }
+    write(args.out, result)
+    result["timed"] = [
+        timed(space, GRADIENTS[0], fast, args.num_timed),
+        timed(space, EPSINAS[0], text, args.num_timed),
+    ]
     print(result["timed"])
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(result, indent=1) + "\n")
+    write(args.out, result)
 
 
 if __name__ == "__main__":
