@@ -2,7 +2,6 @@
 
 import gzip
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from plain_nasbench_nlp import plain_layer, plain_logits
 from table_scorers import quick_compilation
 
 from jaxproxy import meters
@@ -169,41 +169,6 @@ def test_random_recipes_are_like_those_of_the_benchmark() -> None:
         SPACE.sample(np.random.default_rng(0), -1)
 
 
-FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "blend": lambda a, b, c: a * b + (1 - a) * c,
-    "elementwise_prod": lambda a, b: a * b,
-    "elementwise_sum": lambda a, b: a + b,
-    "activation_tanh": jnp.tanh,
-    "activation_sigm": lambda a: 1 / (1 + jnp.exp(-a)),
-    "activation_leaky_relu": lambda a: jnp.maximum(a, 0) + 0.01 * jnp.minimum(a, 0),
-}
-
-
-def plain_layer(
-    recipe: dict[str, Any], weights: dict[str, Any], x: Any, start: Any
-) -> list[Any]:
-    """Outputs float[B, H] of a layer at all times, name by name."""
-    hidden = sum(name.startswith("h_new") for name in recipe)
-    states, outputs = [start] * hidden, []
-    for now in x:
-        known = {"x": now} | {f"h_prev_{k}": s for k, s in enumerate(states)}
-        while len(known) < len(recipe) + hidden + 1:
-            for name, spec in recipe.items():
-                if name in known or not set(spec["input"]) <= set(known):
-                    continue
-                given = [known[source] for source in spec["input"]]
-                if spec["op"] == "linear":
-                    *matrices, bias = weights[name]
-                    known[name] = bias + sum(
-                        a @ b for a, b in zip(given, matrices, strict=True)
-                    )
-                else:
-                    known[name] = FUNCTIONS[spec["op"]](*given)
-        states = [known[f"h_new_{k}"] for k in range(hidden)]
-        outputs.append(states[0])
-    return outputs
-
-
 def weights_of(params: dict[str, Any], recipe: dict[str, Any], layer: int) -> Any:
     """Matrices and bias of the linear nodes of a layer, by name."""
     order = recipes._in_order("", recipe)
@@ -221,15 +186,6 @@ def weights_of(params: dict[str, Any], recipe: dict[str, Any], layer: int) -> An
                 stacked["bias"][place],
             ]
     return found
-
-
-def plain_logits(tensors: dict[str, Any], recipe: dict[str, Any], words: Any) -> Any:
-    """float[B, T, V] of words int[B, T]."""
-    x = [tensors["words"][column] for column in words.T]
-    for weights in tensors["layers"]:
-        width = next(iter(weights.values()))[-1].shape[0]
-        x = plain_layer(recipe, weights, x, jnp.zeros((len(words), width)))
-    return jnp.stack(x, 1) @ tensors["words"].T + tensors["bias"]
 
 
 METERS = (
