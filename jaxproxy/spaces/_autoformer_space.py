@@ -59,7 +59,7 @@ def autoformer(
         settings={"size": size, "macs_resolution": resolution},
         presets={
             "paper": Fidelity(width=64, cells=1, batch_size=64, resolution=64),
-            "fast": Fidelity(width=16, cells=1, batch_size=4, resolution=32),
+            "fast": Fidelity(width=16, cells=1, batch_size=16, resolution=64),
         },
         graph=partial(host.graph, supernet),
     )
