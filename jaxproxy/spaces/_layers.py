@@ -50,11 +50,19 @@ def rescale(x: Array) -> tuple[Array, Array]:
 
 
 def tapped_conv(
-    name: str, x: Array, kernel: Array, tap: Tap, *, stride: int = 1, groups: int = 1
+    name: str,
+    x: Array,
+    kernel: Array,
+    tap: Tap,
+    *,
+    stride: int = 1,
+    groups: int = 1,
+    portable: bool = False,
 ) -> Array:
     """Convolution float[B, H, W, C] by float[k, k, Cin / groups, C], both measured."""
     kernel = tap.parameter(f"{name}.weight", kernel, "conv_w")
-    return tap(name, conv(x, kernel, stride=stride, groups=groups), "conv")
+    x = conv(x, kernel, stride=stride, groups=groups, portable=portable)
+    return tap(name, x, "conv")
 
 
 def tapped_bn(

@@ -118,10 +118,11 @@ def prune(
     Raises:
       ValueError: as :func:`from_matrix`.
     """
-    return _pruned(from_matrix(matrix, ops))
+    return pruned(from_matrix(matrix, ops))
 
 
-def _pruned(code: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+def pruned(code: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """As :func:`prune`, of one code; nothing if there is no path."""
     matrix, ops, live = modules(code)
     names = (INPUT, *(OPS[op] for op in ops), OUTPUT)
     kept = np.flatnonzero(live)
@@ -215,7 +216,7 @@ def module_hash(code: np.ndarray) -> str:
     Raises:
       ValueError: there is no path.
     """
-    matrix, ops = _pruned(code)
+    matrix, ops = pruned(code)
     if not len(matrix):
         raise ValueError(f"{to_str(code)} has no hash: {explain(code)}")
     labels = [-1, *map(OPS.index, ops[1:-1]), -2]
