@@ -1,6 +1,9 @@
 """What networks are shown: batches of a setup, shared by all architectures."""
 
+import dataclasses
 import math
+from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +26,12 @@ def make_batch(key: Array, fidelity: Fidelity, num_classes: int) -> Batch:
 
 
 def make_batches(
-    key: Array, setup: Setup, fidelity: Fidelity, num_classes: int, images: Batch
+    key: Array,
+    setup: Setup,
+    fidelity: Fidelity,
+    num_classes: int,
+    images: Batch,
+    draw: Callable[[Array, Fidelity], Batch] | None = None,
 ) -> Batch:
     """The batches of a setup, [M, B, ...].
 
@@ -33,24 +41,30 @@ def make_batches(
       fidelity: their size and resolution; that of images is their own.
       num_classes: labels are below it.
       images: the user's, int32[N] labels included; float[0, ...] if there are none.
+      draw: noise of a space whose inputs are not images or outputs not classes.
 
     Raises:
-      ValueError: too few images.
+      ValueError: too few images, or noise that cannot be perturbed.
     """
+    draw = draw or partial(make_batch, num_classes=num_classes)
     size = fidelity.batch_size if setup.batch_size is None else setup.batch_size
     if setup.inputs == "images":
         batches = _images(images, setup.batches, size)
     elif setup.inputs == "ones":
-        side = fidelity.resolution
-        batches = Batch(jnp.ones((1, 1, side, side, 3)), jnp.zeros((1, 1), jnp.int32))
+        like = jax.eval_shape(lambda k: draw(k, _sized(fidelity, 1)), key)
+        batches = Batch(
+            jnp.ones((1, *like.x.shape), like.x.dtype),
+            jnp.zeros((1, *like.y.shape), like.y.dtype),
+        )
     else:
-        sized = Fidelity(fidelity.width, fidelity.cells, size, fidelity.resolution)
         count = setup.batches if setup.inputs == "gaussian" else 2
         keys = [key, *(jax.random.fold_in(key, m) for m in range(1, count))]
-        drawn = [make_batch(k, sized, num_classes) for k in keys]
+        drawn = [draw(k, _sized(fidelity, size)) for k in keys]
         batches = jax.tree.map(lambda *leaves: jnp.stack(leaves), *drawn)
         if setup.inputs == "perturbed":
             x, noise = batches.x
+            if not jnp.issubdtype(x.dtype, jnp.floating):
+                raise ValueError(f"inputs of {x.dtype} cannot be perturbed")
             batches = Batch(
                 jnp.stack([x, x + _PERTURBATION * noise]), batches.y[jnp.array([0, 0])]
             )
@@ -59,6 +73,10 @@ def make_batches(
     if setup.loss == "logit":
         batches = _once_for_each_class(batches, num_classes)
     return batches
+
+
+def _sized(fidelity: Fidelity, batch_size: int) -> Fidelity:
+    return dataclasses.replace(fidelity, batch_size=batch_size)
 
 
 def _images(images: Batch, count: int, size: int) -> Batch:

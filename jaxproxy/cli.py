@@ -127,7 +127,7 @@ class Score:
         return make_scorer(
             space,
             expand(column_names(self.proxies)),
-            fidelity=self._fidelity(),
+            fidelity=self._fidelity(space),
             seeds=self.seeds,
             images=images,
             labels=labels,
@@ -166,13 +166,11 @@ class Score:
         given = {} if self.num_classes is None else {"num_classes": self.num_classes}
         return SPACES[self.space](**given)
 
-    def _fidelity(self) -> "Fidelity":
-        from jaxproxy.types import PRESETS
-
+    def _fidelity(self, space: "Space") -> "Fidelity":
         names = ("width", "cells", "batch_size", "resolution")
         given = {name: getattr(self, name) for name in names}
         given = {name: value for name, value in given.items() if value is not None}
-        return dataclasses.replace(PRESETS[self.preset], **given)
+        return dataclasses.replace(space.presets[self.preset], **given)
 
     def _request(self, space: "Space") -> tuple["np.ndarray", list[str] | None]:
         """Codes, and the strings they were given as."""

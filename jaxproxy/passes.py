@@ -12,7 +12,7 @@ from jax import lax
 from jaxproxy.meters import Meter, Probe
 from jaxproxy.network import Network
 from jaxproxy.readings import Layout, Readings, collect_reusing, make_scratch
-from jaxproxy.setups import LOSSES, Setup
+from jaxproxy.setups import LOSSES, Setup, cross_entropy
 from jaxproxy.taps import Slot, Tap
 from jaxproxy.types import Array, Batch, Fidelity
 
@@ -94,6 +94,8 @@ class Model(NamedTuple):
     """The first batch of the setup."""
     code: Array | None
     key: Array
+    loss: Callable[[Array, Array], Array] = cross_entropy
+    """Of the task."""
 
     def logits(self, params: Any, x: Array) -> Array:
         """float[B, K] of images float[B, R, R, 3]."""
@@ -108,6 +110,8 @@ class Runner(NamedTuple):
     """For the taps."""
     plain: Network
     """For the meters of the whole network."""
+    loss: Callable[[Array, Array], Array]
+    """Of the task, in place of cross-entropy."""
 
     def scratch(self, prepared: Prepared, code: Array) -> Any:
         """Cleared buffers, to be handed from architecture to architecture."""
@@ -127,20 +131,22 @@ class Runner(NamedTuple):
             parts.append(readings)
         if self.run.whole:
             model = Model(
-                self.plain, prepared.params, prepared.batch, code, prepared.key
-            )
+                self.plain, prepared.params, prepared.batch, code, prepared.key,
+                self.loss,
+            )  # fmt: skip
             parts.append(_measure_whole(self.run.whole, model))
         return join(parts), scratch
 
     def _tapped(
         self, prepared: Prepared, code: Array | None, scratch: Any
     ) -> tuple[Readings, Any]:
-        setup, meters = self.run.setup, self.run.taps
+        meters, name = self.run.taps, self.run.setup.loss
+        loss = self.loss if name == "cross_entropy" else LOSSES[name]
 
         def one(scratch: Any, batch: Batch) -> tuple[Readings, Any]:
             return collect_reusing(
                 self.network, prepared.params, batch, code, meters, scratch,
-                loss=LOSSES[setup.loss],
+                loss=loss,
             )  # fmt: skip
 
         if len(prepared.batches.x) == 1:
@@ -192,12 +198,13 @@ def make_runner(space: "Space", fidelity: Fidelity, run: Pass) -> Runner:
     """
     modes = run.setup.modes
     network = _make_network(space, fidelity, modes)
+    loss = space.loss or cross_entropy
     if not run.whole:
-        return Runner(run, network, network)
+        return Runner(run, network, network, loss)
     # A space whose only network can be differentiated freely has no such mode.
     if "plain" in inspect.signature(space.network).parameters:
         modes = {**modes, "plain": True}
-    return Runner(run, network, _make_network(space, fidelity, modes))
+    return Runner(run, network, _make_network(space, fidelity, modes), loss)
 
 
 def _make_network(space: "Space", fidelity: Fidelity, modes: dict[str, Any]) -> Network:

@@ -19,7 +19,6 @@ from jaxproxy.rank import MEASURES, correlate
 from jaxproxy.spaces import SPACES
 from jaxproxy.store import Run
 from jaxproxy.truth import Truth
-from jaxproxy.types import PRESETS
 from jaxproxy.variants import choices
 
 if TYPE_CHECKING:
@@ -269,10 +268,10 @@ def catalogue() -> Iterator[str]:
         yield f"      {ensemble.reference}"
     yield "spaces"
     for name, make in SPACES.items():
-        yield f"  {name}: {make().num_archs} architectures"
-    yield "presets of fidelity"
-    for name, fidelity in PRESETS.items():
-        yield f"  {name}: {_words(asdict(fidelity))}"
+        space = make()
+        yield f"  {name}: {space.num_archs} architectures"
+        for preset, fidelity in space.presets.items():
+            yield f"      {preset}: {_words(asdict(fidelity))}"
 
 
 def _words(fidelity: dict[str, int]) -> str:

@@ -12,8 +12,9 @@ import numpy as np
 from jaxproxy.batches import make_batch
 from jaxproxy.proxies import Proxy, grey_images, parse_proxy
 from jaxproxy.scorer import BlockScores, Scorer
+from jaxproxy.setups import check_choices
 from jaxproxy.spaces import Space
-from jaxproxy.types import PRESETS, Array, Batch, Fidelity
+from jaxproxy.types import Array, Batch, Fidelity
 
 __all__ = ["BlockScores", "Scorer", "make_batch", "make_scorer", "score"]
 
@@ -52,11 +53,8 @@ def make_scorer(
     if not names or len(set(names)) < len(names):
         raise ValueError(f"give at least one proxy, and each once, not {names}")
     if isinstance(fidelity, str):
-        if fidelity not in PRESETS:
-            raise ValueError(
-                f"unknown preset {fidelity!r}; choose from {sorted(PRESETS)}"
-            )
-        fidelity = PRESETS[fidelity]
+        check_choices(preset=(fidelity, space.presets))
+        fidelity = space.presets[fidelity]
     numbers = _seeds(seeds)
     used = _devices(devices)
     if block_size is None:

@@ -23,6 +23,7 @@ from jaxproxy.meters import Meter
 from jaxproxy.network import Slot
 from jaxproxy.passes import Prepared, make_passes, make_runner, run_passes
 from jaxproxy.proxies import Proxy
+from jaxproxy.setups import Setup
 from jaxproxy.spaces import Space
 from jaxproxy.types import Array, Batch, Fidelity
 
@@ -169,13 +170,18 @@ class Scorer:
     def _prepare(self, seed: Array | int) -> list[Prepared]:
         """What the passes run on; equal weights and noise for equal seeds."""
         weight_key, batch_key = jax.random.split(jax.random.key(seed))
-        classes = self.space.num_classes
+        space = self.space
+
+        def batches(setup: Setup) -> Batch:
+            return make_batches(
+                batch_key, setup, self.fidelity, space.num_classes, self._images,
+                space.draw,
+            )  # fmt: skip
+
         return [
             Prepared(
                 runner.network.init(weight_key),
-                make_batches(
-                    batch_key, runner.run.setup, self.fidelity, classes, self._images
-                ),
+                batches(runner.run.setup),
                 jax.random.fold_in(batch_key, 0),
             )
             for runner in self._runners
@@ -267,7 +273,9 @@ class Scorer:
     @cached_property
     def _noise(self) -> list[Batch]:
         keys = [jax.random.split(jax.random.key(seed))[1] for seed in self.seeds]
-        return [make_batch(k, self.fidelity, self.space.num_classes) for k in keys]
+        space = self.space
+        draw = space.draw or partial(make_batch, num_classes=space.num_classes)
+        return [draw(key, self.fidelity) for key in keys]
 
     @cached_property
     def _programs(self) -> dict[str, Callable[..., Any]]:

@@ -82,7 +82,7 @@ mode, mean 0 and variance 1; or none, in which case every cell's output is divid
 its largest entry, lest it overflow."""
 
 LOSSES: dict[str, Callable[[Array, Array], Array]] = {
-    "cross_entropy": cross_entropy,
+    "cross_entropy": cross_entropy,  # or the loss of the space's task
     "sum": _sum,
     "logit": _one_logit,
 }

@@ -17,7 +17,7 @@ types deal
 ops setups
 meters
 taps
-flow
+flow marks
 network
 readings
 passes batches

@@ -18,12 +18,24 @@ __all__ = [
 ]
 
 PARAMETERS: dict[str, tuple[str, ...]] = {
-    "all": ("conv_w", "conv_b", "bn_w", "bn_b", "linear_w", "linear_b"),
+    "all": (
+        "conv_w",
+        "conv_b",
+        "bn_w",
+        "bn_b",
+        "linear_w",
+        "linear_b",
+        "ln_w",
+        "ln_b",
+        "other_w",
+    ),
     "weights": ("conv_w", "linear_w"),
     "conv": ("conv_w",),
     "scales": ("conv_w", "bn_w", "linear_w"),
 }
 """Groups of parameter tensors by name: ``scales`` are weights and BatchNorm scales.
+
+``ln`` is every other normalisation, ``other_w`` what is in no layer that is known.
 
 The factories of this file take one of these names, or tensor kinds, and raise
 ``ValueError`` for an unknown one.

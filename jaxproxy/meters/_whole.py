@@ -9,7 +9,6 @@ from jax import lax
 
 from jaxproxy.meters._meter import Meter
 from jaxproxy.ops import eigenvalues
-from jaxproxy.setups import cross_entropy
 from jaxproxy.types import Array
 
 if TYPE_CHECKING:
@@ -103,7 +102,7 @@ def _gradient_flow(model: "Model") -> Array:
     x, y = model.batch
 
     def loss(params: Any) -> Array:
-        return cross_entropy(model.logits(params, x), y)
+        return model.loss(model.logits(params, x), y)
 
     def weights_only(name: str, leaf: Array) -> Array:
         return jnp.zeros_like(leaf) if name in _NO_WEIGHTS else leaf

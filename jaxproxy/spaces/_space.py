@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from jaxproxy.types import PRESETS, Fidelity
+
 if TYPE_CHECKING:
     from jaxproxy.network import Network
+    from jaxproxy.types import Array, Batch
 
 
 _TRIES = 10_000
@@ -70,6 +73,11 @@ class Space:
       cost: codes ``[N, G]`` -> relative time ``float64[N]``, to balance devices.
       reachable: code -> whether every operation can influence the output.
       settings: what else its numbers depend on, for the manifest of a run.
+      presets: ``"paper"``, the setting of InTrain, and ``"fast"``.
+      draw: ``(key, fidelity) ->`` a batch of noise, where inputs are not images or
+        outputs not classes; ``None`` for Gaussian images and random classes.
+      loss: ``(outputs, labels) -> float[]`` of the task, in place of cross-entropy;
+        ``None`` where outputs are logits of classes.
       valid: codes with genes in range -> bool[...], which are architectures.
       explain: a code that is not -> why, as in "there is no path to the output".
       graph: code -> its drawing; ``None`` where there is none.
@@ -91,6 +99,11 @@ class Space:
     cost: Callable[[np.ndarray], np.ndarray] = _ones
     reachable: Callable[[np.ndarray], np.ndarray] = _always
     settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    presets: Mapping[str, Fidelity] = field(
+        default_factory=lambda: dict(PRESETS), hash=False
+    )
+    draw: "Callable[[Array, Fidelity], Batch] | None" = None
+    loss: "Callable[[Array, Array], Array] | None" = None
     valid: Callable[[np.ndarray], np.ndarray] = _always
     explain: Callable[[np.ndarray], str] = _no_reason
     graph: Callable[[np.ndarray], Graph] | None = None
