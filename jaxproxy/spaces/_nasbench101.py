@@ -34,12 +34,13 @@ INPUT, OUTPUT = "input", "output"
 NUM_VERTICES = 7
 INTERIOR = NUM_VERTICES - 2
 MAX_EDGES = 9
+MAX_SHARES = MAX_EDGES // 2
+"""Vertices that can feed the output: each takes two edges at least."""
 SOURCES, TARGETS = np.triu_indices(NUM_VERTICES, 1)
 CHOICES = (2,) * len(SOURCES) + (len(OPS),) * INTERIOR
 
 _CONV3, _CONV1, _POOL = range(len(OPS))
 _EXAMPLE = "011/001/000:input|conv3x3-bn-relu|output"
-_STACKS = 3
 
 
 class Modules(NamedTuple):
@@ -106,9 +107,7 @@ def explain(code: np.ndarray) -> str:
     return f"its pruned graph has {matrix.sum()} edges, more than {MAX_EDGES}"
 
 
-def prune(
-    matrix: np.ndarray, ops: Sequence[str]
-) -> tuple[np.ndarray, tuple[str, ...]]:
+def prune(matrix: np.ndarray, ops: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
     """Matrix int32[V, V] and operations of the vertices on a path, ends included.
 
     Args:
@@ -181,7 +180,9 @@ def to_str(code: np.ndarray) -> str:
     All seven vertices are there, so that the code comes back.
     """
     if np.ndim(code) != 1:
-        raise ValueError(f"to_str takes one code [26], got shape {list(np.shape(code))}")
+        raise ValueError(
+            f"to_str takes one code [26], got shape {list(np.shape(code))}"
+        )
     matrix, ops = _split(code)
     rows = ("".join(map(str, row)) for row in matrix.astype(int))
     names = (INPUT, *(OPS[op] for op in ops), OUTPUT)
@@ -203,7 +204,9 @@ def from_str(arch: str) -> np.ndarray:
             f"as in {_EXAMPLE!r}"
         )
     try:
-        return from_matrix(np.array([list(map(int, r)) for r in lines]), names.split("|"))
+        return from_matrix(
+            np.array([list(map(int, r)) for r in lines]), names.split("|")
+        )
     except ValueError as error:
         raise ValueError(f"{arch!r}: {error}") from None
 
