@@ -105,15 +105,24 @@ def main() -> None:
     parser.add_argument("--proxies", nargs="+", default=["intrain", "naswot", "params"])
     parser.add_argument("--fidelities", nargs="+", required=True)
     parser.add_argument("--speed", type=int, default=0)
+    parser.add_argument(
+        "--images", type=Path, help="npz file of train_jpeg_x uint8[N, R, R, 3]"
+    )
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     tables = [read_table(t, args.num, args.skip, args.seed) for t in args.table]
+    images = None
+    if args.images:
+        pixels = np.load(args.images)["train_jpeg_x"][:256].astype(np.float32) / 255
+        images = (pixels - pixels.mean((0, 1, 2))) / pixels.std((0, 1, 2))
     proxies = [parse_proxy(name) for name in args.proxies]
     results = []
     for spec in args.fidelities:
         fidelity = Fidelity(*map(int, spec.split(",")))
         print(fidelity)
-        scorer = make_scorer(SPACE, proxies, fidelity=fidelity, devices=1)
+        scorer = make_scorer(
+            SPACE, proxies, fidelity=fidelity, devices=1, images=images
+        )
         result: dict[str, Any] = {"scorer": scorer.describe()}
         if args.speed:
             result["speed"] = speed(scorer, args.speed, args.seed)

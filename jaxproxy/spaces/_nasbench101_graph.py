@@ -61,10 +61,10 @@ def all_sizes(channels: int) -> tuple[int, ...]:
 def module_widths(graph: Graph, channels: int) -> Widths:
     sizes = all_sizes(channels)
     feeds = graph.edges[1:-1, -1]
-    count = jnp.maximum(feeds.sum(), 1)
-    rest = jnp.cumsum(feeds) <= channels % count
+    count = jnp.maximum(feeds.sum(dtype=jnp.int32), 1)
+    rest = jnp.cumsum(feeds, dtype=jnp.int32) <= channels % count
     share = channels // count + rest.astype(jnp.int32)
-    own = jnp.argmax(jnp.array(sizes)[None] == share[:, None], 1)
+    own = jnp.argmax(jnp.array(sizes, jnp.int32)[None] == share[:, None], 1)
     index = [jnp.where(feeds[v], own[v], len(sizes) - 1) for v in range(INTERIOR)]
     for v in range(INTERIOR - 2, -1, -1):
         # The widest successor has the smallest index.
@@ -72,4 +72,8 @@ def module_widths(graph: Graph, channels: int) -> Widths:
             wider = graph.edges[v + 1, later + 1] & ~feeds[v]
             index[v] = jnp.where(wider, jnp.minimum(index[v], index[later]), index[v])
     share = jnp.where(feeds, share, 0)
-    return Widths(sizes, jnp.stack(index).astype(jnp.int32), jnp.cumsum(share) - share)
+    return Widths(
+        sizes,
+        jnp.stack(index).astype(jnp.int32),
+        jnp.cumsum(share, dtype=jnp.int32) - share,
+    )

@@ -7,6 +7,7 @@ import numpy as np
 from jaxproxy.spaces import _nasbench101 as modules
 from jaxproxy.spaces import _nasbench101_counts as counts
 from jaxproxy.spaces._nasbench101_canonical import canonical, enumerate_codes
+from jaxproxy.spaces._nasbench101_collapse import collapsed
 from jaxproxy.spaces._nasbench101_net import network
 from jaxproxy.spaces._space import Graph, Space
 
@@ -49,6 +50,7 @@ def nasbench101(*, num_classes: int = 10, resolution: int = 32) -> Space:
         num_tensors=counts.num_tensors,
         network=partial(network, num_classes=num_classes),
         cost=counts.cost,
+        collapsed=collapsed,
         settings={"macs_resolution": resolution},
     )
 
