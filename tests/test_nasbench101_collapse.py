@@ -28,7 +28,7 @@ def codes() -> np.ndarray:
 
 
 def convolved(x: jax.Array, out: int, size: int, weight: float) -> jax.Array:
-    """Convolution by equal weights, BatchNorm of a fresh network in evaluation, ReLU."""
+    """Convolution by equal weights, BatchNorm in evaluation mode, ReLU."""
     kernel = jnp.full((size, size, x.shape[-1], out), weight)
     axes = ("NHWC", "HWIO", "NHWC")
     x = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=axes)

@@ -117,7 +117,7 @@ class _Sized(NamedTuple):
         bias = self.measure(f"{name}.bn.bias", bias, "bn_b", "weight", "gradient")
         x = self.activation(f"{name}.bn", normalise(x, scale, bias, norm), "bn")
         size = jnp.array([0, *self.sizes])[self.index]
-        x = jnp.where(jnp.arange(x.shape[-1]) < size, jax.nn.relu(x), 0)
+        x = _cut(jax.nn.relu(x), size)
         return self.activation(f"{name}.relu", x, "relu")
 
 
@@ -227,6 +227,8 @@ class Stack(nnx.Module):
         num, branches = len(conv3.kernels), [lambda x, tap: max_pool(x, 3, padding=1)]
         for kernels in (conv3.kernels, conv1.kernels):
             branches += [self._convolution("op", kernel) for kernel in kernels]
+        # Predecessors may be wider, and pooling does not cut them.
+        x = _cut(x, jnp.array([0, *all_sizes(self.channels)])[width])
         convolved = (op < 2) & (width > 0)
         x = flow.switch(tap, jnp.where(convolved, width + num * op, 0), branches, x)
         normed = _Sized(all_sizes(self.channels), jnp.where(convolved, width, 0), tap)
@@ -243,6 +245,11 @@ class Stack(nnx.Module):
             return _padded(y, self.channels)
 
         return branch
+
+
+def _cut(x: Array, size: Array) -> Array:
+    """With zeros behind as many channels."""
+    return jnp.where(jnp.arange(x.shape[-1]) < size, x, 0)
 
 
 def _padded(x: Array, channels: int) -> Array:
