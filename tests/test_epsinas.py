@@ -208,7 +208,7 @@ def test_rounding_is_that_of_float32() -> None:
     values = (noise(1000) * np.float32(10.0) ** -np.linspace(30, 45, 1000)).astype("f4")
     weight = np.float32(2.0**-10)
     with jax.enable_x64(True):
-        layers = collapse._Layers(jnp.asarray(2.0**-10), jnp.ones(()), True)
+        layers = collapse.Layers(jnp.asarray(2.0**-10), jnp.ones(()), True)
         ours = np.asarray(layers.scaled(jnp.asarray(values.astype(np.float64))))
     np.testing.assert_array_equal(ours, (values * weight).astype(np.float64))
     assert 0 < np.count_nonzero(ours) < 1000  # some underflow, and not all

@@ -18,7 +18,7 @@ MODES = ("paper", "stable")
 
 
 def epsinas(
-    *, mode: str = "paper", weights: tuple[float, float] = (1e-7, 1.0)
+    *, mode: str = "paper", weights: tuple[float, float] | None = None
 ) -> Proxy:
     r"""Difference between the outputs of two networks with constant weights.
 
@@ -40,7 +40,7 @@ def epsinas(
         .87 on the rest, as published. ``"stable"`` never underflows and is NaN only
         where the output does not depend on the images, 2 % of the space, but rho is
         .42 then. Quote neither without its coverage.
-      weights: :math:`(w_1, w_2)`.
+      weights: :math:`(w_1, w_2)`; None for the pair that is published for the space.
 
     Raises:
       ValueError: unknown mode, or weights that are not two positive finite numbers.
@@ -53,14 +53,16 @@ def epsinas(
       same.
     """
     check_mode(mode)
-    if len(weights) != 2 or not all(0 < weight < math.inf for weight in weights):
+    given = (1.0, 1.0) if weights is None else weights
+    if len(given) != 2 or not all(0 < weight < math.inf for weight in given):
         raise ValueError(f"weights must be two positive numbers, got {weights}")
 
     def program(
         space: "Space", fidelity: Fidelity, batch: Batch
     ) -> Callable[[Array], Array]:
         network = equal_weights(space, fidelity, mode)
-        outputs = pair_outputs(network, batch.x, weights)
+        pair = network.weights if weights is None else weights
+        outputs = pair_outputs(network, batch.x, pair)
         return lambda code: dispersion(*outputs(code))
 
     return Proxy(

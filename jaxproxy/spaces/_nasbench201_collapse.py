@@ -19,6 +19,8 @@ import numpy as np
 from jaxproxy.spaces._layers import EPS
 from jaxproxy.types import Array, Fidelity
 
+__all__ = ["Collapsed", "Layers", "box_sum", "check_images", "collapsed"]
+
 _QUANTA = 2.0**149  # per 1; the reciprocal is the smallest positive float32
 _TINY = 1e-60  # leaves a cell 200 decades of float64; rescaling is a pass over memory
 _HALF_TO_EVEN = jax.lax.RoundingMethod.TO_NEAREST_EVEN
@@ -32,10 +34,12 @@ class Collapsed(NamedTuple):
         gene changes: call it once for all architectures.
       logits: ``(state, code int32[G], weight float64[]) -> float64[B]``, one of the
         outputs, since all are equal, up to a positive factor.
+      weights: the two values that are published for the space.
     """
 
     stem: Callable[[Array, Array], Array]
     logits: Callable[[Array, Array, Array], Array]
+    weights: tuple[float, float] = (1e-7, 1.0)
 
 
 def collapsed(fidelity: Fidelity, *, underflow: bool = False) -> Collapsed:
@@ -57,14 +61,14 @@ def collapsed(fidelity: Fidelity, *, underflow: bool = False) -> Collapsed:
         raise ValueError("equal weights need float64: call under jax.enable_x64(True)")
 
     def stem(images: Array, weight: Array) -> Array:
-        _check_images(images)
-        layers = _Layers(weight, jnp.ones((), jnp.float64), underflow)
+        check_images(images)
+        layers = Layers(weight, jnp.ones((), jnp.float64), underflow)
         x = jnp.transpose(images.astype(jnp.float64), (1, 2, 3, 0))
-        return layers.norm(_box(layers.scaled(x).sum(2)))
+        return layers.norm(box_sum(layers.scaled(x).sum(2)))
 
     def logits(state: Array, code: Array, weight: Array) -> Array:
         ops = _useful(code)
-        layers = _Layers(weight, jnp.ones((), jnp.float64), underflow)
+        layers = Layers(weight, jnp.ones((), jnp.float64), underflow)
         x, layers = layers.rescaled(state)
         for stage in range(3):
             channels = float(fidelity.width << stage)
@@ -78,7 +82,7 @@ def collapsed(fidelity: Fidelity, *, underflow: bool = False) -> Collapsed:
     return Collapsed(stem, logits)
 
 
-def _check_images(images: Array) -> None:
+def check_images(images: Array) -> None:
     """Refuses images that two stages cannot halve."""
     if images.ndim != 4 or images.shape[3] != 3 or images.shape[1] != images.shape[2]:
         raise ValueError(f"images must be [B, R, R, 3], got {list(images.shape)}")
@@ -87,7 +91,7 @@ def _check_images(images: Array) -> None:
 
 
 @dataclass(frozen=True)
-class _Layers:
+class Layers:
     """What all layers share: the weight, and how numbers are represented.
 
     Attributes:
@@ -122,7 +126,7 @@ class _Layers:
         slope = self.weight * jax.lax.rsqrt(variance + EPS)
         return self.round(z * slope) - self.round(self.round(mean) * slope)
 
-    def rescaled(self, x: Array) -> "tuple[Array, _Layers]":
+    def rescaled(self, x: Array) -> "tuple[Array, Layers]":
         """The same activation in a larger unit where it nears float64's underflow."""
         if self.underflow:
             return x, self
@@ -130,22 +134,22 @@ class _Layers:
         tiny = (largest > 0) & (largest < _TINY)
         unit = jnp.where(tiny, largest, 1.0)
         x = jax.lax.cond(tiny, lambda x: x / unit, lambda x: x, x)
-        return x, _Layers(self.weight, self.unit * unit, False)
+        return x, Layers(self.weight, self.unit * unit, False)
 
 
 def _repeat(
-    cell: Callable[..., Array], x: Array, layers: _Layers, times: int
-) -> tuple[Array, _Layers]:
+    cell: Callable[..., Array], x: Array, layers: Layers, times: int
+) -> tuple[Array, Layers]:
     """Cells in a row, compiled once."""
 
     def step(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
         x, unit = carry
-        here = _Layers(layers.weight, unit, layers.underflow)
+        here = Layers(layers.weight, unit, layers.underflow)
         x, here = here.rescaled(cell(x, layers=here))
         return (x, here.unit), None
 
     (x, unit), _ = jax.lax.scan(step, (x, layers.unit), length=times)
-    return x, _Layers(layers.weight, unit, layers.underflow)
+    return x, Layers(layers.weight, unit, layers.underflow)
 
 
 def _useful(code: Array) -> tuple[Array, ...]:
@@ -160,7 +164,7 @@ def _useful(code: Array) -> tuple[Array, ...]:
 
 
 def _cell(
-    x: Array, *, ops: tuple[Array, ...], channels: float, layers: _Layers
+    x: Array, *, ops: tuple[Array, ...], channels: float, layers: Layers
 ) -> Array:
     """Four nodes, each the sum of an operation on every earlier one."""
     op01, op02, op12, op03, op13, op23 = ops
@@ -172,7 +176,7 @@ def _cell(
 
 
 def _edge(
-    op: Array, x: Array, total: Array, *, channels: float, layers: _Layers
+    op: Array, x: Array, total: Array, *, channels: float, layers: Layers
 ) -> Array:
     """``total + op(x)``; only the chosen operation runs (not so under ``vmap``)."""
 
@@ -183,20 +187,20 @@ def _edge(
         lambda x, total: total,
         lambda x, total: total + x,
         lambda x, total: total + layers.norm(products(x)),
-        lambda x, total: total + layers.norm(_box(products(x))),
-        lambda x, total: total + layers.round(_box(x) / _window_sizes(*x.shape[:2])),
+        lambda x, total: total + layers.norm(box_sum(products(x))),
+        lambda x, total: total + layers.round(box_sum(x) / _window_sizes(*x.shape[:2])),
     )
     return jax.lax.switch(op, branches, x, total)
 
 
-def _reduction(x: Array, channels: float, layers: _Layers) -> Array:
+def _reduction(x: Array, channels: float, layers: Layers) -> Array:
     """Residual block of stride 2 from ``channels`` to twice as many."""
     y = layers.norm(_halved_box(channels * layers.scaled(jax.nn.relu(x))))
-    y = layers.norm(_box(2 * channels * layers.scaled(jax.nn.relu(y))))
+    y = layers.norm(box_sum(2 * channels * layers.scaled(jax.nn.relu(y))))
     return y + channels * layers.scaled(layers.round(_halved_mean(x)))
 
 
-def _box(x: Array) -> Array:
+def box_sum(x: Array) -> Array:
     """Sums over 3x3 windows, zero outside, float64[H, W, ...] -> the same."""
     for axis in (0, 1):
         end, at = x.shape[axis], partial(jax.lax.slice_in_dim, x, axis=axis)
@@ -210,7 +214,7 @@ def _box(x: Array) -> Array:
 
 
 def _halved_box(x: Array) -> Array:
-    """Every second sum of :func:`_box`, the first one at pixel 0."""
+    """Every second sum of :func:`box_sum`, the first one at pixel 0."""
     for axis in (0, 1):
         end, at = x.shape[axis], partial(jax.lax.slice_in_dim, x, axis=axis)
         inner = at(1, end - 1, 2) + at(2, end, 2) + at(3, end, 2)
