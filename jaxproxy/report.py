@@ -269,7 +269,9 @@ def catalogue() -> Iterator[str]:
     yield "spaces"
     for name, make in SPACES.items():
         space = make()
-        yield f"  {name}: {space.num_archs} architectures"
+        what = "codes, not all valid" if space.constrained else "architectures"
+        num = space.num_archs
+        yield f"  {name}: {num if num < 1e12 else f'{num:.1e}'} {what}"
         for preset, fidelity in space.presets.items():
             yield f"      {preset}: {_words(asdict(fidelity))}"
 

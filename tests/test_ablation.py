@@ -50,7 +50,7 @@ def test_every_variant_that_the_meters_allow(scored, truth):
     run, accuracy = Run.open(scored), read(truth, "acc")
     found = ablate(run, "intrain", [accuracy, read(truth, "twice")])
     assert len(found.records) == 2 * 2 * 4 * 4  # dead, coupling, depth; two truths
-    assert found.num_left_out == 3072 - 32
+    assert found.num_left_out == 3456 - 32
     assert found.left_out["covariance(relu)"] == 128
     assert found.left_out["gradient(all)"] == 768
     assert {r["options"]["params"] for r in found.records} == {"weights"}
@@ -116,7 +116,7 @@ def test_command(scored, truth, tmp_path, capsys):
     assert command(*options, "--bootstrap", 3, "--plot", figure) == 0
     printed = capsys.readouterr().out
     assert "intrain(dead=live,coupling=gamma,depth=sqrt)" in printed
-    assert "3040 more variants need meters" in printed
+    assert "3424 more variants need meters" in printed
     assert "covariance(cell,rows=raw): 128 variants" in printed
     drawn = figure.read_text()
     assert drawn.startswith("<?xml")
@@ -124,7 +124,7 @@ def test_command(scored, truth, tmp_path, capsys):
     assert command(*options, "--json", "--bootstrap", 3) == 0
     found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
     assert len(found["records"]) == 64
-    assert found["num_left_out"] == 3040
+    assert found["num_left_out"] == 3424
     low, high = found["records"][0]["intervals"]["tau"]
     assert low <= high
     assert command(*options, "--plot", tmp_path / "ablation.png") == 0

@@ -292,6 +292,6 @@ def test_list(capsys):
     for name, make in PROXIES.items():
         assert name in printed
         assert make().reference in printed
-    assert "epsinas(mode=paper,weights=1e-07:1.0)" in printed
+    assert "epsinas(mode=paper,weights=None)" in printed
     assert "nasbench201: 15625 architectures" in printed
     assert "paper: width 16, cells 5, batch size 64, resolution 64" in printed

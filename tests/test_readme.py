@@ -14,7 +14,7 @@ README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 def test_python(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     exec("\n".join(blocks), {})
     table = pd.read_parquet(tmp_path / "runs" / "python")
     assert table["capacity_valid"].all()

@@ -44,7 +44,7 @@ def test_intrain_declares_all_it_knows():
 
 def test_the_grid_has_every_combination_once():
     grid = variants("intrain(layers=relu:pool,rows=raw)")
-    assert len(grid) == len({v.proxy.name for v in grid}) == 6 * 2 * 4 * 4
+    assert len(grid) == len({v.proxy.name for v in grid}) == 4 * 2 * 4 * 4
     meters = {meter for v in grid for meter in v.proxy.meters}
     assert covariance(("relu", "pool"), rows="raw") in meters
     assert {gradient(params) for params in PARAMETERS} < meters

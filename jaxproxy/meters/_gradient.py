@@ -26,8 +26,6 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     ),
     "weights": ("conv_w", "linear_w", "attention_w"),
     "conv": ("conv_w",),
-    "linear": ("linear_w",),
-    "attention": ("attention_w",),
     "scales": ("conv_w", "bn_w", "linear_w", "ln_w", "attention_w"),
 }
 """Groups of parameter tensors by name: ``scales`` are weights and scales of norms.
@@ -64,7 +62,7 @@ def saliency(params: Params = "weights") -> Meter:
     return Meter(f"saliency({label})", kinds, "gradient", _saliency)
 
 
-def nuclear_saliency(params: Params = "attention") -> Meter:
+def nuclear_saliency(params: Params = ("attention_w",)) -> Meter:
     """Nuclear norm of each matrix times that of its gradient, float[P].
 
     Axes but the last count as one. Two decompositions for each tensor.

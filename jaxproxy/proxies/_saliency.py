@@ -185,7 +185,7 @@ def dss() -> Proxy:
     The published code draws weights of deviation .02, this Kaiming-normal ones.
     """
     setup = Setup(weights="abs", inputs="ones", loss="sum")
-    diversity, others = nuclear_saliency(), saliency("linear")
+    diversity, others = nuclear_saliency(), saliency(("linear_w",))
     diversity, others = diversity.under(setup), others.under(setup)
 
     def score(readings: Readings) -> Array:

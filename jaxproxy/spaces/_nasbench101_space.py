@@ -10,6 +10,7 @@ from jaxproxy.spaces._nasbench101_canonical import canonical, enumerate_codes
 from jaxproxy.spaces._nasbench101_collapse import collapsed
 from jaxproxy.spaces._nasbench101_net import network
 from jaxproxy.spaces._space import Graph, Space
+from jaxproxy.types import Fidelity
 
 __all__ = ["nasbench101"]
 
@@ -51,6 +52,11 @@ def nasbench101(*, num_classes: int = 10, resolution: int = 32) -> Space:
         network=partial(network, num_classes=num_classes),
         cost=counts.cost,
         collapsed=collapsed,
+        presets={
+            "paper": Fidelity(width=128, cells=3, batch_size=64, resolution=64),
+            # The better of two on 200 architectures: benchmarks/nasbench101.py
+            "fast": Fidelity(width=12, cells=3, batch_size=8, resolution=16),
+        },
         settings={"macs_resolution": resolution},
     )
 

@@ -120,6 +120,11 @@ class Space:
         """
         return math.prod(self.choices)
 
+    @property
+    def constrained(self) -> bool:
+        """Whether some combinations of genes are no architectures."""
+        return self.valid is not _always
+
     def check_codes(self, codes: np.ndarray) -> np.ndarray:
         """Codes as ``int32[N, G]``, checked.
 
@@ -167,15 +172,12 @@ class Space:
           ValueError: ``n`` is negative or exceeds what an enumerable space has, or
             architectures are too rare to be found.
         """
-        if self.enumerate is not None:
-            codes = self.enumerate()
-            if 0 <= n <= len(codes):
-                return codes[rng.choice(len(codes), n, replace=False)]
-        if n < 0 or self.enumerate is not None:
-            raise ValueError(
-                f"cannot sample {n} of the {self.num_archs} architectures of "
-                f"{self.name}"
-            )
+        codes = None if self.enumerate is None else self.enumerate()
+        if n < 0 or (codes is not None and n > len(codes)):
+            there = "" if codes is None else f" of the {len(codes)}"
+            raise ValueError(f"cannot sample {n}{there} architectures of {self.name}")
+        if codes is not None:
+            return codes[rng.choice(len(codes), n, replace=False)]
         if self.sampler is not None:
             return self.check_codes(self.sampler(rng, n))
 
