@@ -52,7 +52,7 @@ def test_every_variant_that_the_meters_allow(scored, truth):
     assert len(found.records) == 2 * 2 * 4 * 4  # dead, coupling, depth; two truths
     assert found.num_left_out == 3456 - 32
     assert found.left_out["covariance(relu)"] == 128
-    assert found.left_out["gradient(all)"] == 768
+    assert found.left_out["gradient(all)"] == 864
     assert {r["options"]["params"] for r in found.records} == {"weights"}
     taus = [r["tau"] for r in found.records if r["truth"] == "acc"]
     assert taus == sorted(taus, reverse=True)
