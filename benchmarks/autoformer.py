@@ -8,21 +8,17 @@ random architectures too.
 """
 
 import argparse
-import datetime
 import json
-import platform
 import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
+from ranking import correlate, environment, timed, write
 
-import jaxproxy
-from jaxproxy.rank import bootstrap, kendall, spearman
 from jaxproxy.score import make_scorer
-from jaxproxy.spaces import Space, autoformer
+from jaxproxy.spaces import autoformer
 from jaxproxy.types import Fidelity
 
 PROXIES = (
@@ -66,43 +62,6 @@ def truths(records: list[dict[str, Any]]) -> dict[str, np.ndarray]:
     return found
 
 
-def correlations(scores: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
-    """Kendall's tau and Spearman's rho with 95 % intervals."""
-    both = np.isfinite(scores) & np.isfinite(truth)
-    pair = scores[both], truth[both]
-    return {
-        "num": int(both.sum()),
-        "tau": kendall(*pair),
-        "tau_interval": list(bootstrap(kendall, *pair, num=200)),
-        "rho": spearman(*pair),
-        "rho_interval": list(bootstrap(spearman, *pair, num=200)),
-    }
-
-
-def timed(space: Space, proxy: str, fidelity: Fidelity, num: int) -> dict[str, Any]:
-    """Seconds of the first call and of random architectures behind it."""
-    scorer = make_scorer(space, [proxy], fidelity=fidelity, devices=1, block_size=50)
-    codes = space.sample(np.random.default_rng(0), num)
-    start = time.perf_counter()
-    scorer(codes[:1])
-    first = time.perf_counter() - start
-    scorer.score(codes)
-    return {
-        "proxy": proxy,
-        "first_call_seconds": first,
-        "num": num,
-        "seconds": time.perf_counter() - start - first,
-        "traces": scorer.num_traces,
-    }
-
-
-def write(path: Path | None, result: dict[str, Any]) -> None:
-    """As JSON."""
-    if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(result, indent=1) + "\n")
-
-
 def main() -> None:
     """Prints a line for each proxy and accuracy, and writes all as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -130,7 +89,7 @@ def main() -> None:
     rows = []
     for proxy, column in scores.items():
         for name, truth in truths(records).items():
-            row = {"proxy": proxy, "accuracy": name, **correlations(column, truth)}
+            row = {"proxy": proxy, "accuracy": name, **correlate(column, truth)}
             rows.append(row)
             print(proxy, name, row["num"], f"{row['tau']:.3f} {row['rho']:.3f}")
     result = {
@@ -140,10 +99,7 @@ def main() -> None:
         "correlations": rows,
         "first_call_seconds": first,
         "traces": scorer.num_traces,
-        "versions": {"jaxproxy": jaxproxy.__version__, "jax": jax.__version__},
-        "device": str(jax.devices()[0]),
-        "machine": platform.processor() or platform.machine(),
-        "date": datetime.date.today().isoformat(),
+        **environment(),
     }
     write(args.out, result)
     result["timed"] = timed(space, args.proxies[0], fidelity, args.num_timed)

@@ -7,20 +7,15 @@ the text itself; here the text is random words. Then it times random cells.
 """
 
 import argparse
-import datetime
 import gzip
 import json
-import platform
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
+from ranking import correlate, environment, timed, write
 
-import jaxproxy
-from jaxproxy.rank import bootstrap, kendall, spearman
 from jaxproxy.score import make_scorer
 from jaxproxy.spaces import Space, nasbench_nlp
 from jaxproxy.types import Fidelity
@@ -31,20 +26,8 @@ LOSSES = ("ptb_final_test_loss", "wt2_final_test_loss")
 
 
 def correlations(scores: np.ndarray, losses: np.ndarray) -> dict[str, Any]:
-    """Kendall's tau and Spearman's rho with 95 % intervals, where both are finite.
-
-    A score of 0 does not count, as in the authors' evaluation.
-    """
-    both = np.isfinite(scores) & np.isfinite(losses) & (scores != 0)
-    pair = scores[both], losses[both]
-    return {
-        "num": int(both.sum()),
-        "of": int(np.isfinite(losses).sum()),
-        "tau": kendall(*pair),
-        "tau_interval": list(bootstrap(kendall, *pair, num=1000)),
-        "rho": spearman(*pair),
-        "rho_interval": list(bootstrap(spearman, *pair, num=1000)),
-    }
+    """A score of 0 does not count, as in the authors' evaluation."""
+    return correlate(np.where(scores == 0, np.nan, scores), losses, 1000)
 
 
 def measure(
@@ -66,31 +49,6 @@ def measure(
     return rows
 
 
-def timed(space: Space, proxy: str, fidelity: Fidelity, num: int) -> dict[str, Any]:
-    """Seconds of the first call and of random architectures behind it."""
-    scorer = make_scorer(space, [proxy], fidelity=fidelity, devices=1, block_size=50)
-    codes = space.sample(np.random.default_rng(0), num)
-    start = time.perf_counter()
-    scorer(codes[:1])
-    first = time.perf_counter() - start
-    scorer.score(codes)
-    return {
-        "proxy": proxy,
-        "fidelity": asdict(fidelity),
-        "first_call_seconds": first,
-        "num": num,
-        "seconds": time.perf_counter() - start - first,
-        "traces": scorer.num_traces,
-    }
-
-
-def write(path: Path | None, result: dict[str, Any]) -> None:
-    """As JSON."""
-    if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(result, indent=1) + "\n")
-
-
 def main() -> None:
     """Prints a line for each proxy and loss, and writes all as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -108,10 +66,7 @@ def main() -> None:
             *measure(space, EPSINAS, text, records),
             *measure(space, GRADIENTS, fast, records),
         ],
-        "versions": {"jaxproxy": jaxproxy.__version__, "jax": jax.__version__},
-        "device": str(jax.devices()[0]),
-        "machine": platform.processor() or platform.machine(),
-        "date": datetime.date.today().isoformat(),
+        **environment(),
     }
     write(args.out, result)
     result["timed"] = [

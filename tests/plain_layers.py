@@ -1,5 +1,6 @@
 """Plain layers for networks that are written out, one architecture at a time."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,7 +10,10 @@ from jax import lax
 
 from jaxproxy.meters import Meter
 from jaxproxy.readings import Readings
-from jaxproxy.types import Array
+from jaxproxy.score import make_scorer
+from jaxproxy.spaces import Space
+from jaxproxy.testing import check_proxy
+from jaxproxy.types import Array, Fidelity
 
 EPS = 1e-5
 
@@ -58,3 +62,34 @@ def assert_same(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
     assert sorted(ours) == sorted(theirs)
     for name, row in theirs.items():
         np.testing.assert_allclose(ours[name], row, rtol=2e-3, atol=1e-6, err_msg=name)
+
+
+def assert_same_readings(
+    readings: Readings,
+    meters: tuple[Meter, Meter],
+    loss: Callable[[dict[str, Array]], tuple[Array, dict[str, Array]]],
+    weights: dict[str, Array],
+) -> None:
+    """Covariances and gradients of a network that is written out.
+
+    Args:
+      readings: of the network under test.
+      meters: covariances of convolutions, spreads of gradients.
+      loss: weights by name -> loss, and the outputs of convolutions by name.
+      weights: those of the architecture.
+    """
+    gradients, outputs = jax.jit(jax.grad(loss, has_aux=True))(weights)
+    theirs = {name: covariance(y) for name, y in outputs.items()}
+    assert_same(present(readings, meters[0]), theirs)
+    theirs = {f"{name}.weight": spread(g) for name, g in gradients.items()}
+    assert_same(present(readings, meters[1]), theirs)
+
+
+def assert_one_program(space: Space, fidelity: Fidelity) -> None:
+    """Contracts of two proxies, whatever the architectures, by one trace."""
+    scorer = make_scorer(
+        space, ["capacity", "naswot"], fidelity=fidelity, devices=1, block_size=6
+    )
+    for proxy in scorer.proxies:
+        check_proxy(proxy, space, fidelity=fidelity, scorer=scorer)
+    assert scorer.num_traces == 1

@@ -12,10 +12,10 @@ from table_scorers import quick_compilation
 
 from jaxproxy import meters
 from jaxproxy.readings import collect
-from jaxproxy.score import make_batch, make_scorer
+from jaxproxy.score import make_batch
 from jaxproxy.spaces import _nasbench_macro as host
 from jaxproxy.spaces import nasbench_macro
-from jaxproxy.testing import check_proxy, check_space
+from jaxproxy.testing import check_space
 from jaxproxy.types import Array, Fidelity
 
 SPACE = nasbench_macro()
@@ -135,19 +135,11 @@ def test_readings_are_those_of_an_unrolled_network() -> None:
                 logits, outputs = _unrolled(weights, batch.x)
                 return plain.cross_entropy(logits, batch.y), outputs
 
-            weights = _weights(params["params"], code)
-            gradients, outputs = jax.jit(jax.grad(loss, has_aux=True))(weights)
-            theirs = {name: plain.covariance(y) for name, y in outputs.items()}
-            plain.assert_same(plain.present(readings, METERS[0]), theirs)
-            theirs = {f"{n}.weight": plain.spread(g) for n, g in gradients.items()}
-            plain.assert_same(plain.present(readings, METERS[1]), theirs)
+            plain.assert_same_readings(
+                readings, METERS, loss, _weights(params["params"], code)
+            )
 
 
 def test_proxies_share_one_program() -> None:
     with quick_compilation():
-        scorer = make_scorer(
-            SPACE, ["capacity", "naswot"], fidelity=TINY, devices=1, block_size=6
-        )
-        for proxy in scorer.proxies:
-            check_proxy(proxy, SPACE, fidelity=TINY, scorer=scorer)
-    assert scorer.num_traces == 1
+        plain.assert_one_program(SPACE, TINY)

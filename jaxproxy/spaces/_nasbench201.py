@@ -24,6 +24,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jaxproxy.spaces._genes import check_one, checked
 from jaxproxy.spaces._space import Graph
 
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
@@ -40,15 +41,7 @@ _CELL_COST = 8.0
 
 def _rank(code: np.ndarray) -> np.ndarray:
     """Lexicographic rank int64[...] of codes [..., 6]; ValueError if wrong."""
-    code = np.asarray(code)
-    if not np.issubdtype(code.dtype, np.integer) or code.shape[-1:] != (len(EDGES),):
-        raise ValueError(
-            f"a NAS-Bench-201 code is integer[..., {len(EDGES)}], "
-            f"got {code.dtype}{list(code.shape)}"
-        )
-    wrong = code[(code < 0) | (code >= len(OPS))]
-    if wrong.size:
-        raise ValueError(f"operations are 0 to {len(OPS) - 1}, got {wrong[0]}")
+    code = checked(code, len(EDGES), OPS, "NAS-Bench-201", "operations")
     return code @ _PLACES
 
 
@@ -59,8 +52,7 @@ def _unrank(rank: np.ndarray) -> np.ndarray:
 
 def to_str(code: np.ndarray) -> str:
     """Official string of one code ``[6]``."""
-    if np.ndim(code) != 1:
-        raise ValueError(f"to_str takes one code [6], got shape {list(np.shape(code))}")
+    check_one(code, len(EDGES))
     _rank(code)
     nodes = ["|", "|", "|"]
     for (source, target), op in zip(EDGES, code, strict=True):

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxproxy.spaces._genes import check_one, checked
 from jaxproxy.spaces._space import Graph
 
 __all__ = [
@@ -71,22 +72,12 @@ def _layers() -> list[_Layer]:
 
 def _checked(code: np.ndarray) -> np.ndarray:
     """Codes [..., 8]; ValueError if wrong."""
-    code = np.asarray(code)
-    if not np.issubdtype(code.dtype, np.integer) or code.shape[-1:] != (NUM_LAYERS,):
-        raise ValueError(
-            f"a code of nasbench_macro is integer[..., {NUM_LAYERS}], "
-            f"got {code.dtype}{list(code.shape)}"
-        )
-    wrong = code[(code < 0) | (code >= len(BLOCKS))]
-    if wrong.size:
-        raise ValueError(f"blocks are 0 to {len(BLOCKS) - 1}, got {wrong[0]}")
-    return code
+    return checked(code, NUM_LAYERS, BLOCKS, "nasbench_macro", "blocks")
 
 
 def to_str(code: np.ndarray) -> str:
     """Official string of one code ``[8]``, as ``"01201201"``."""
-    if np.ndim(code) != 1:
-        raise ValueError(f"to_str takes one code [8], got shape {list(np.shape(code))}")
+    check_one(code, NUM_LAYERS)
     return "".join(map(str, _checked(code)))
 
 

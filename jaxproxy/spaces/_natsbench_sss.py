@@ -20,6 +20,7 @@ import functools
 
 import numpy as np
 
+from jaxproxy.spaces._genes import check_one, checked
 from jaxproxy.spaces._space import Graph
 
 __all__ = [
@@ -47,22 +48,13 @@ _FIXED_COST = 1e7
 
 def _channels(code: np.ndarray) -> np.ndarray:
     """Widths int64[5, ...] of codes [..., 5]; ValueError if wrong."""
-    code = np.asarray(code)
-    if not np.issubdtype(code.dtype, np.integer) or code.shape[-1:] != (NUM_LAYERS,):
-        raise ValueError(
-            f"a code of natsbench_sss is integer[..., {NUM_LAYERS}], "
-            f"got {code.dtype}{list(code.shape)}"
-        )
-    wrong = code[(code < 0) | (code >= len(WIDTHS))]
-    if wrong.size:
-        raise ValueError(f"genes are 0 to {len(WIDTHS) - 1}, got {wrong[0]}")
+    code = checked(code, NUM_LAYERS, WIDTHS, "natsbench_sss", "genes")
     return np.moveaxis(np.array(WIDTHS)[code], -1, 0)
 
 
 def to_str(code: np.ndarray) -> str:
     """Official string of one code ``[5]``, as ``"64:8:24:48:16"``."""
-    if np.ndim(code) != 1:
-        raise ValueError(f"to_str takes one code [5], got shape {list(np.shape(code))}")
+    check_one(code, NUM_LAYERS)
     return ":".join(map(str, _channels(code)))
 
 

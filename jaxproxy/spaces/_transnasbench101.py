@@ -24,6 +24,7 @@ import functools
 
 import numpy as np
 
+from jaxproxy.spaces._genes import check_one, checked
 from jaxproxy.spaces._space import Graph
 
 __all__ = [
@@ -58,22 +59,12 @@ _FROM_INPUT = np.array([source == 0 for source, _ in EDGES])
 
 def _checked(code: np.ndarray) -> np.ndarray:
     """Codes [..., 6]; ValueError if wrong."""
-    code = np.asarray(code)
-    if not np.issubdtype(code.dtype, np.integer) or code.shape[-1:] != (NUM_GENES,):
-        raise ValueError(
-            f"a code of transnasbench101_micro is integer[..., {NUM_GENES}], "
-            f"got {code.dtype}{list(code.shape)}"
-        )
-    wrong = code[(code < 0) | (code >= len(OPS))]
-    if wrong.size:
-        raise ValueError(f"operations are 0 to {len(OPS) - 1}, got {wrong[0]}")
-    return code
+    return checked(code, NUM_GENES, OPS, "transnasbench101_micro", "operations")
 
 
 def to_str(code: np.ndarray) -> str:
     """Official string of one code ``[6]``, as ``"64-41414-3_12_103"``."""
-    if np.ndim(code) != 1:
-        raise ValueError(f"to_str takes one code [6], got shape {list(np.shape(code))}")
+    check_one(code, NUM_GENES)
     digits = "".join(map(str, _checked(code)))
     return f"{_PREFIX}{digits[0]}_{digits[1:3]}_{digits[3:]}"
 

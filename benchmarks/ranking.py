@@ -1,0 +1,67 @@
+"""What benchmarks of spaces have in common: correlations, timings and JSON."""
+
+import datetime
+import json
+import platform
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import jaxproxy
+from jaxproxy.rank import bootstrap, kendall, spearman
+from jaxproxy.score import make_scorer
+from jaxproxy.spaces import Space
+from jaxproxy.types import Fidelity
+
+
+def correlate(scores: np.ndarray, truth: np.ndarray, num: int = 200) -> dict[str, Any]:
+    """Kendall's tau and Spearman's rho with 95 % intervals, where both are finite."""
+    both = np.isfinite(scores) & np.isfinite(truth)
+    pair = scores[both], truth[both]
+    return {
+        "num": int(both.sum()),
+        "of": int(np.isfinite(truth).sum()),
+        "tau": kendall(*pair),
+        "tau_interval": list(bootstrap(kendall, *pair, num=num)),
+        "rho": spearman(*pair),
+        "rho_interval": list(bootstrap(spearman, *pair, num=num)),
+    }
+
+
+def timed(space: Space, proxy: str, fidelity: Fidelity, num: int) -> dict[str, Any]:
+    """Seconds of the first call and of random architectures behind it."""
+    scorer = make_scorer(space, [proxy], fidelity=fidelity, devices=1, block_size=50)
+    codes = space.sample(np.random.default_rng(0), num)
+    start = time.perf_counter()
+    scorer(codes[:1])
+    first = time.perf_counter() - start
+    scorer.score(codes)
+    return {
+        "proxy": proxy,
+        "fidelity": asdict(fidelity),
+        "first_call_seconds": first,
+        "num": num,
+        "seconds": time.perf_counter() - start - first,
+        "traces": scorer.num_traces,
+    }
+
+
+def environment() -> dict[str, Any]:
+    """Versions, device and date."""
+    return {
+        "versions": {"jaxproxy": jaxproxy.__version__, "jax": jax.__version__},
+        "device": str(jax.devices()[0]),
+        "machine": platform.processor() or platform.machine(),
+        "date": datetime.date.today().isoformat(),
+    }
+
+
+def write(path: Path | None, result: dict[str, Any]) -> None:
+    """As JSON, if there is a file to write to."""
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(result, indent=1) + "\n")
