@@ -85,7 +85,8 @@ def sweep(
       deduplicate: score one representative of each isomorphism class and report it for
         all requested members (exact counts, such as parameters, are always those of the
         member). False scores each distinct code as it is. By default true if every
-        proxy but the counts is ``invariant``, so that no score depends on the choice.
+        proxy but the counts is ``invariant`` and the space's classes are of equals, so
+        that no score depends on the choice.
       part_size: classes per part, at least 1.
 
     Returns:
@@ -104,7 +105,8 @@ def sweep(
     if part_size < 1:
         raise ValueError(f"part_size must be at least 1, got {part_size}")
     if deduplicate is None:
-        deduplicate = all(p.invariant for p in scorer.proxies if p.count is None)
+        invariant = all(p.invariant for p in scorer.proxies if p.count is None)
+        deduplicate = invariant and scorer.space.same_in_class
     plan = _make_plan(scorer.space, codes, strings, part_size, deduplicate)
     manifest = {
         "format": 1,

@@ -1,5 +1,6 @@
 """Sweeps give the same tables whatever happens to them on the way."""
 
+import dataclasses
 import json
 import os
 import time
@@ -12,6 +13,7 @@ from fake_scorer import FakeScorer, alpha, as_lists, request, toy
 
 from jaxproxy import files
 from jaxproxy.deal import blocks, deal
+from jaxproxy.spaces import SPACES
 from jaxproxy.store import Run, StoreError
 from jaxproxy.sweep import sweep
 
@@ -242,3 +244,13 @@ def test_overhead_is_small(tmp_path):
     run = sweep(scorer, space.enumerate(), tmp_path, deduplicate=False, progress=False)
     assert time.perf_counter() - begin < 5  # the machine may be busy
     assert len(run.table()) == 15_625
+
+
+def test_classes_of_unequal_members_are_not_merged_unasked(tmp_path):
+    """A score of the structure may still see which member it is."""
+    scorer = FakeScorer(
+        space=dataclasses.replace(FakeScorer().space, same_in_class=False)
+    )
+    scorer.proxies = FakeScorer.proxies[:1]
+    assert not sweep(scorer, CODES, tmp_path, progress=False).manifest["deduplicate"]
+    assert not SPACES["nasbench101"]().same_in_class

@@ -40,6 +40,7 @@ def nasbench101(*, num_classes: int = 10, resolution: int = 32) -> Space:
         to_str=modules.to_str,
         from_str=modules.from_str,
         canonical=canonical,
+        same_in_class=False,
         enumerate=enumerate_codes,
         valid=modules.valid,
         explain=modules.explain,

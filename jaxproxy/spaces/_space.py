@@ -68,6 +68,8 @@ class Space:
       num_tensors: code -> int64[...], named parameter tensors of that network;
         ``None`` where nobody counted them.
       canonical: code -> representative of its isomorphism class.
+      same_in_class: whether what looks at structure only cannot tell the members of a
+        class apart; not so if, say, channels depend on the order of vertices.
       enumerate: all architectures, ``int32[num_archs, G]``, in the official order of
         the benchmark if there is one; ``None`` where they are too many.
       cost: codes ``[N, G]`` -> relative time ``float64[N]``, to balance devices.
@@ -97,6 +99,7 @@ class Space:
     network: "Callable[..., Network]"
     num_tensors: Callable[[np.ndarray], np.ndarray] | None = None
     canonical: Callable[[np.ndarray], np.ndarray] = _identity
+    same_in_class: bool = True
     enumerate: Callable[[], np.ndarray] | None = None
     cost: Callable[[np.ndarray], np.ndarray] = _ones
     reachable: Callable[[np.ndarray], np.ndarray] = _always
