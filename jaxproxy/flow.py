@@ -10,22 +10,20 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jax import lax
 
 from jaxproxy.meters import Probe
+from jaxproxy.slots import Group, Key, grouped, key_of, values_of, zeros
 from jaxproxy.taps import Rows, Slot, Tap, Values
 from jaxproxy.types import Array
 
 __all__ = ["scan", "switch"]
 
-_Key = tuple[Any, ...]
-
 
 class _Table(NamedTuple):
     """What a piece of a network hands to its tap, with slots for keys."""
 
-    forward: dict[_Key, tuple[Values, Array]]
+    forward: dict[Key, tuple[Values, Array]]
     """Values, and which slots are present."""
     unreached: dict[str, dict[str, tuple[Values, Array]]]
     """The same of each sink and kind, for want of a gradient."""
@@ -34,12 +32,14 @@ class _Table(NamedTuple):
 class _Plan(NamedTuple):
     """What the trace of a piece tells without running it."""
 
-    slots: dict[_Key, tuple[Slot, ...]]
+    slots: dict[Key, tuple[Slot, ...]]
     sinks: dict[str, dict[str, tuple[Slot, ...]]]
     table: _Table
     """Of shapes."""
     steps: int
     """Depths that it takes up."""
+    output: Any
+    """Shapes of what the piece returns."""
 
 
 def switch(
@@ -47,6 +47,8 @@ def switch(
     index: Array,
     branches: Sequence[Callable[[Any, Tap], Any]],
     operand: Any,
+    *,
+    remat: bool = False,
 ) -> Any:
     """Output of the branch of an index, as ``lax.switch``, with taps in the branches.
 
@@ -59,6 +61,9 @@ def switch(
       branches: each ``(operand, tap) -> output``, all outputs of one shape. They may
         close over arrays, which are differentiated too.
       operand: any pytree of arrays.
+      remat: whether a backward pass runs the branch forward once more. Otherwise every
+        branch hands over the intermediates of all, zeros for those of the others: more
+        of them than of anything else, if there are many branches of unlike shapes.
 
     Raises:
       ValueError: a name that is used outside as well.
@@ -67,44 +72,53 @@ def switch(
     for name in sorted({slot.name for plan in plans for slot in _slots(plan)}):
         tap.claim(name)
     keys = [_sink_keys(number, plans) for number in range(len(plans))]
-    sinks: dict[str, dict[str, Rows]] = {}
-    for plan, names in zip(plans, keys, strict=True):
-        for name, key in names.items():
-            shapes = plan.table.unreached[name]
-            sinks[key] = {
-                kind: Rows(_lowered(slots, tap), _zeros(shapes[kind][0]))
-                for kind, slots in plan.sinks[name].items()
-            }
-    given = {key: tap.sink(key, rows) for key, rows in sinks.items()}
-    forward = {k: v for plan in plans for k, v in plan.table.forward.items()}
-    unreached = {
-        key: plan.table.unreached[name]
-        for plan, names in zip(plans, keys, strict=True)
-        for name, key in names.items()
-    }
+    groups, sunk = _groups(plans, keys)
+    rows = [Rows(_lowered(g.slots, tap), g.blank()) for g in sunk]
+    given = [
+        tap.sink(g.name, {g.kind: row})[g.kind]
+        for g, row in zip(sunk, rows, strict=True)
+    ]
 
     def measured(number: int) -> Callable[[Any, Any], tuple[Any, Any, Any]]:
-        names = keys[number]
+        plan, names = plans[number], keys[number]
 
         def branch(operand: Any, given: Any) -> tuple[Any, Any, Any]:
-            mine = {name: given[key] for name, key in names.items()}
+            parts = {
+                key: group.part(key, values)
+                for group, values in zip(sunk, given, strict=True)
+                for key in group.places
+            }
+            mine = {
+                name: {kind: parts[key, kind] for kind in plan.sinks[name]}
+                for name, key in names.items()
+            }
             output, table = _run(tap.probe, branches[number], operand, mine)
-            renamed = {names[name]: v for name, v in table.unreached.items()}
-            # The others' slots are absent: zeros, and False.
-            return output, _zeros(forward) | table.forward, _zeros(unreached) | renamed
+            unread = {
+                (names[name], kind): row
+                for name, kinds in table.unreached.items()
+                for kind, row in kinds.items()
+            }
+            return (
+                output,
+                [group.joined(table.forward) for group in groups],
+                [group.joined(unread) for group in sunk],
+            )
 
-        return branch
+        return jax.checkpoint(branch, prevent_cse=False) if remat else branch
 
-    output, values, unread = lax.switch(
-        index, [measured(n) for n in range(len(branches))], operand, given
-    )
-    slots = {k: v for plan in plans[::-1] for k, v in plan.slots.items()}
-    for key, (rows, present) in values.items():
-        tap.record(_lowered(slots[key], tap), rows, present)
-    for key, kinds in unread.items():
-        tap.sinks[key] = {
-            kind: sinks[key][kind]._replace(values=rows, present=present)
-            for kind, (rows, present) in kinds.items()
+    if tap.planning:
+        # Else every level of switches and scans would double what is traced.
+        output = zeros(plans[0].output)
+        values, unread = ([g.joined({}) for g in gs] for gs in (groups, sunk))
+    else:
+        output, values, unread = lax.switch(
+            index, [measured(n) for n in range(len(branches))], operand, given
+        )
+    for group, (row, present) in zip(groups, values, strict=True):
+        tap.record(_lowered(group.slots, tap), row, present)
+    for group, row, (without, present) in zip(sunk, rows, unread, strict=True):
+        tap.sinks[group.name] = {
+            group.kind: row._replace(values=without, present=present)
         }
     tap.advance(max(plan.steps for plan in plans))
     return output
@@ -158,7 +172,7 @@ def scan(
 
     sinks = {
         f"{names[0]}.{name}": {
-            kind: Rows(repeated(slots), flat(_zeros(plan.table.unreached[name][kind][0],
+            kind: Rows(repeated(slots), flat(zeros(plan.table.unreached[name][kind][0],
                                                     num)))
             for kind, slots in kinds.items()
         }
@@ -176,7 +190,10 @@ def scan(
         x, mine = inputs
         return _run(tap.probe, step, (carry, x), mine)
 
-    carry, table = lax.scan(one, carry, (xs, rows_of))
+    if tap.planning:
+        carry, table = zeros(plan.output), zeros(plan.table, num)
+    else:
+        carry, table = lax.scan(one, carry, (xs, rows_of))
     for key, (rows, present) in table.forward.items():
         tap.record(repeated(plan.slots[key]), flat(rows), flat(present))
     for name, kinds in table.unreached.items():
@@ -197,13 +214,13 @@ def _run(
     found: list[Tap] | None = None,
 ) -> tuple[Any, _Table]:
     """Output of a piece, and what its own tap was handed."""
-    tap = Tap(probe, sinks)
+    tap = Tap(probe, sinks, planning=found is not None)
     output = piece(operand, tap)
     if found is not None:
         found.append(tap)
-    forward = {_key(rows): _values(rows) for rows in tap.forward}
+    forward = {key_of(rows): values_of(rows) for rows in tap.forward}
     unreached = {
-        name: {kind: _values(rows) for kind, rows in kinds.items()}
+        name: {kind: values_of(rows) for kind, rows in kinds.items()}
         for name, kinds in tap.sinks.items()
         if kinds
     }
@@ -212,10 +229,12 @@ def _run(
 
 def _plan(probe: Probe, piece: Callable[[Any, Tap], Any], operand: Any) -> _Plan:
     found: list[Tap] = []
-    _, table = jax.eval_shape(lambda x: _run(probe, piece, x, None, found), operand)
+    output, table = jax.eval_shape(
+        lambda x: _run(probe, piece, x, None, found), operand
+    )
     (tap,) = found
     return _Plan(
-        slots={_key(rows): rows.slots for rows in tap.forward},
+        slots={key_of(rows): rows.slots for rows in tap.forward},
         sinks={
             name: {kind: rows.slots for kind, rows in kinds.items()}
             for name, kinds in tap.sinks.items()
@@ -223,6 +242,7 @@ def _plan(probe: Probe, piece: Callable[[Any, Tap], Any], operand: Any) -> _Plan
         },
         table=table,
         steps=tap.advance(0),
+        output=output,
     )
 
 
@@ -232,12 +252,6 @@ def _slots(plan: _Plan) -> Iterator[Slot]:
     for kinds in plan.sinks.values():
         for slots in kinds.values():
             yield from slots
-
-
-def _key(rows: Rows) -> _Key:
-    """Equal for rows that may share their place: names, kinds, channels, shapes."""
-    slots = tuple((slot.name, slot.kind, slot.channels) for slot in rows.slots)
-    return slots, tuple((name, v.shape) for name, v in sorted(rows.values.items()))
 
 
 def _sink_keys(number: int, plans: Sequence[_Plan]) -> dict[str, str]:
@@ -251,29 +265,32 @@ def _sink_keys(number: int, plans: Sequence[_Plan]) -> dict[str, str]:
     return keys
 
 
+def _groups(
+    plans: Sequence[_Plan], keys: Sequence[dict[str, str]]
+) -> tuple[list[Group], list[Group]]:
+    """Forward rows and sinks of all branches, alike ones in one array."""
+    forward: dict[Any, tuple[tuple[Slot, ...], Values]] = {}
+    sinks: dict[Any, tuple[tuple[Slot, ...], Values]] = {}
+    for plan, names in zip(plans, keys, strict=True):
+        for key, (values, _) in plan.table.forward.items():
+            forward.setdefault(key, (plan.slots[key], values))
+        for name, key in names.items():
+            for kind, (values, _) in plan.table.unreached[name].items():
+                sinks.setdefault((key, kind), (plan.sinks[name][kind], values))
+    return grouped(forward), grouped(sinks)
+
+
 def _alike(name: str, a: _Plan, b: _Plan) -> bool:
     def shape(plan: _Plan) -> Any:
         return {
-            kind: _key(Rows(slots, plan.table.unreached[name][kind][0]))
+            kind: key_of(Rows(slots, plan.table.unreached[name][kind][0]))
             for kind, slots in plan.sinks[name].items()
         }
 
     return name in a.sinks and shape(a) == shape(b)
 
 
-def _values(rows: Rows) -> tuple[Values, Array]:
-    present = rows.present
-    return rows.values, (
-        jnp.ones(len(rows.slots), bool) if present is None else present
-    )
-
-
 def _lowered(slots: tuple[Slot, ...], tap: Tap) -> tuple[Slot, ...]:
     """Slots of a piece at their depth in the network around."""
     base = tap.advance(0)
     return tuple(slot._replace(depth=base + slot.depth) for slot in slots)
-
-
-def _zeros(shapes: Any, num: int | None = None) -> Any:
-    front = () if num is None else (num,)
-    return jax.tree.map(lambda s: jnp.zeros((*front, *s.shape), s.dtype), shapes)

@@ -113,7 +113,7 @@ def make_scratch(
     """Buffers for :func:`collect_reusing`, cleared once."""
 
     def buffers() -> Any:
-        tap = Tap(Probe.of(meters))
+        tap = Tap(Probe.of(meters), planning=True)
         network.apply(params, batch.x, code, tap)
         return tap.kept
 
@@ -151,8 +151,10 @@ def _collect(
     # Slots are static, so they leave a trace by this list; arrays must not.
     taps: list[Tap] = []
 
-    def run(sinks: Any, scratch: Any) -> tuple[Array, tuple[Any, Any, Any], Any]:
-        tap = Tap(probe, sinks, scratch)
+    def run(
+        sinks: Any, scratch: Any, *, planning: bool = False
+    ) -> tuple[Array, tuple[Any, Any, Any], Any]:
+        tap = Tap(probe, sinks, scratch, planning=planning)
         output = tap("logits", network.apply(params, batch.x, code, tap), "logits")
         taps.append(tap)
         forward = [(rows.values, rows.present) for rows in tap.forward]
@@ -170,7 +172,7 @@ def _collect(
         output, arrays, _ = run(sinks, scratch)
         return loss(output, batch.y), arrays
 
-    template = jax.eval_shape(lambda: run(None, scratch)[1][1])
+    template = jax.eval_shape(lambda: run(None, scratch, planning=True)[1][1])
     sinks = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), template)
     differentiate = jax.grad(objective, argnums=(0, 1), has_aux=True)
     (gradients, kept), (forward, values, present) = differentiate(sinks, scratch)

@@ -64,9 +64,15 @@ class Tap:
         probe: Probe,
         sinks: dict[str, Any] | None = None,
         scratch: dict[str, Any] | None = None,
+        *,
+        planning: bool = False,
     ) -> None:
-        """Taps the meters of a probe; without sinks, learns which are needed."""
-        self.probe = probe
+        """Taps the meters of a probe; without sinks, learns which are needed.
+
+        A trace for shapes alone is ``planning``: pieces of the network that are known
+        already by their shapes need not be traced again.
+        """
+        self.probe, self.planning = probe, planning
         self.forward: list[Rows] = []
         self.sinks: dict[str, dict[str, Rows]] = {}
         self.kept: dict[str, Any] = {}

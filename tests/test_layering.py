@@ -17,6 +17,7 @@ types deal
 ops setups
 meters
 taps
+slots
 flow marks flax_layers
 network
 readings

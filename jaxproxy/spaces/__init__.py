@@ -3,8 +3,24 @@
 from collections.abc import Callable
 
 from jaxproxy.spaces._nasbench201_space import nasbench201
+from jaxproxy.spaces._nasbench_macro_space import nasbench_macro
+from jaxproxy.spaces._natsbench_sss_space import natsbench_sss
 from jaxproxy.spaces._space import Graph, Space
+from jaxproxy.spaces._transnasbench101_space import transnasbench101_micro
 
-__all__ = ["SPACES", "Graph", "Space", "nasbench201"]
+__all__ = [
+    "SPACES",
+    "Graph",
+    "Space",
+    "nasbench201",
+    "nasbench_macro",
+    "natsbench_sss",
+    "transnasbench101_micro",
+]
 
-SPACES: dict[str, Callable[..., Space]] = {"nasbench201": nasbench201}
+SPACES: dict[str, Callable[..., Space]] = {
+    "nasbench201": nasbench201,
+    "nasbench_macro": nasbench_macro,
+    "natsbench_sss": natsbench_sss,
+    "transnasbench101_micro": transnasbench101_micro,
+}

@@ -16,7 +16,9 @@ from jaxproxy.types import Array
 __all__ = [
     "BN",
     "EPS",
+    "Conv",
     "ConvBN",
+    "Convs",
     "Linear",
     "Mode",
     "Reduction",
@@ -50,11 +52,19 @@ def rescale(x: Array) -> tuple[Array, Array]:
 
 
 def tapped_conv(
-    name: str, x: Array, kernel: Array, tap: Tap, *, stride: int = 1, groups: int = 1
+    name: str,
+    x: Array,
+    kernel: Array,
+    tap: Tap,
+    *,
+    stride: int = 1,
+    groups: int = 1,
+    portable: bool = False,
 ) -> Array:
     """Convolution float[B, H, W, C] by float[k, k, Cin / groups, C], both measured."""
     kernel = tap.parameter(f"{name}.weight", kernel, "conv_w")
-    return tap(name, conv(x, kernel, stride=stride, groups=groups), "conv")
+    x = conv(x, kernel, stride=stride, groups=groups, portable=portable)
+    return tap(name, x, "conv")
 
 
 def tapped_bn(
@@ -73,6 +83,8 @@ class Mode(NamedTuple):
     weights: str
     norm: str
     plain: bool
+    portable: bool = False
+    """Whether convolutions may be differentiated twice inside of loops."""
 
     def draw(self, rngs: nnx.Rngs, shape: tuple[int, ...], stacked: int = 0) -> Array:
         """Weights of a kernel or matrix, or of several stacked in leading axes."""
@@ -117,9 +129,39 @@ class ConvBN(nnx.Module):
         self.bn = BN(outputs, mode)
 
     def __call__(self, name: str, x: Array, tap: Tap) -> Array:
-        kernel = self.kernel[...]
-        x = tapped_conv(f"{name}.conv", x, kernel, tap, stride=self.stride)
+        x = tapped_conv(
+            f"{name}.conv",
+            x,
+            self.kernel[...],
+            tap,
+            stride=self.stride,
+            portable=self.bn.mode.portable,
+        )
         return self.bn(f"{name}.bn", x, tap)
+
+
+class Conv(NamedTuple):
+    """Parameters of a convolution with its BatchNorm."""
+
+    kernel: Array
+    scale: Array
+    bias: Array
+
+
+class Convs(nnx.Module):
+    """The parameters of n convolutions of one shape, stacked."""
+
+    def __init__(
+        self, num: int, size: int, inputs: int, outputs: int, mode: Mode, rngs: nnx.Rngs
+    ) -> None:
+        """Draws them."""
+        self.kernel = nnx.Param(mode.draw(rngs, (num, size, size, inputs, outputs), 1))
+        self.scale = nnx.Param(jnp.ones((num, outputs)))
+        self.bias = nnx.Param(jnp.zeros((num, outputs)))
+
+    def stacked(self) -> Conv:
+        """With a leading axis n."""
+        return Conv(self.kernel[...], self.scale[...], self.bias[...])
 
 
 class Linear(nnx.Module):

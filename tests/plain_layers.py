@@ -1,0 +1,60 @@
+"""Plain layers for networks that are written out, one architecture at a time."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxproxy.meters import Meter
+from jaxproxy.readings import Readings
+from jaxproxy.types import Array
+
+EPS = 1e-5
+
+
+def convolve(x: Array, kernel: Array, stride: int = 1, groups: int = 1) -> Array:
+    pad = kernel.shape[0] // 2
+    return lax.conv_general_dilated(
+        x, kernel, (stride, stride), [(pad, pad)] * 2,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=groups,
+    )  # fmt: skip
+
+
+def normalised(x: Array) -> Array:
+    """BatchNorm with scale 1 and bias 0."""
+    mean, var = x.mean((0, 1, 2), keepdims=True), x.var((0, 1, 2), keepdims=True)
+    return (x - mean) / jnp.sqrt(var + EPS)
+
+
+def cross_entropy(logits: Array, y: Array) -> Array:
+    return -jax.nn.log_softmax(logits)[np.arange(len(y)), y].mean()
+
+
+def spread(gradient: Array) -> np.ndarray:
+    """Standard deviation and largest magnitude of a tensor."""
+    flat = np.asarray(gradient).ravel()
+    return np.array([flat.std(ddof=1), np.abs(flat).max()])
+
+
+def covariance(x: Array) -> np.ndarray:
+    """Trace and squared norm of the channels' covariance, and their number."""
+    flat = np.asarray(x).reshape(-1, x.shape[-1])
+    matrix = np.cov(flat.T).reshape(x.shape[-1], -1)
+    return np.array([np.trace(matrix), (matrix**2).sum(), x.shape[-1]])
+
+
+def present(readings: Readings, meter: Meter) -> dict[str, np.ndarray]:
+    """Name -> reading of the slots that an architecture has."""
+    rows = zip(
+        readings.slots(meter), readings[meter], readings.present(meter), strict=True
+    )
+    return {slot.name: np.asarray(row) for slot, row, here in rows if here}
+
+
+def assert_same(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+    """The same names, and readings equal but for rounding."""
+    assert sorted(ours) == sorted(theirs)
+    for name, row in theirs.items():
+        np.testing.assert_allclose(ours[name], row, rtol=2e-3, atol=1e-6, err_msg=name)
