@@ -12,6 +12,7 @@ from jaxproxy.network import Network, Slot, Tap, from_nnx
 from jaxproxy.passes import Prepared, Runner, join, make_passes
 from jaxproxy.proxies import Proxy
 from jaxproxy.readings import Layout, Readings
+from jaxproxy.setups import cross_entropy
 from jaxproxy.types import Array, Batch
 
 
@@ -59,7 +60,8 @@ def score(
     x = jnp.asarray(x, jnp.float32)
     labels = jnp.zeros(x.shape[:2], int) if y is None else jnp.array(y)
     prepared = Prepared(params, Batch(x, labels), jax.random.key(0))
-    runners = [Runner(run, network, network) for run in make_passes(proxy.meters)]
+    runs = make_passes(proxy.meters)
+    runners = [Runner(run, network, network, cross_entropy) for run in runs]
     return _result(proxy, join([run(prepared, None, None)[0] for run in runners]))
 
 

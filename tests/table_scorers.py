@@ -17,9 +17,13 @@ BLOCK_SIZE = 6
 
 # As many batches as zico has, so that both read one pass.
 _FEWER_BATCHES = {"xi_gsnr": {"batches": 2}}
+# Which need taps that this space does not have.
+ELSEWHERE = ("dss",)
 _VARIANTS = ("grad_norm(norm=global)",)
 TABLE: dict[str, Proxy] = {
-    name: make(**_FEWER_BATCHES.get(name, {})) for name, make in PROXIES.items()
+    name: make(**_FEWER_BATCHES.get(name, {}))
+    for name, make in PROXIES.items()
+    if name not in ELSEWHERE
 } | {name: parse_proxy(name) for name in _VARIANTS}
 
 

@@ -89,6 +89,18 @@ def test_synflow() -> None:
     assert score_readings(proxies.synflow(), [[0, 0]], [0]) == (-math.inf, False)
 
 
+def test_dss() -> None:
+    # |V| = [1 2; 1 1] counts as attention, x = (1, 1): h = (2, 3), R = ln 2 (2 + 3).
+    # A 2 x 2 matrix has nuclear norm sqrt(|V|^2 + 2 |det V|) = sqrt(7 + 2); dR/dV is
+    # ln 2 everywhere, of norm 2 ln 2. W dR/dW adds up to R.
+    def apply(params: Any, x: Array, code: Array | None, tap: Tap) -> Array:
+        x = x @ tap.parameter("v", jnp.abs(jnp.array(V, jnp.float32)), "attention_w")
+        return x @ tap.parameter("w", LN2 * jnp.eye(2), "linear_w")
+
+    network = Network(lambda key: {}, apply)
+    close(score(proxies.dss(), network, {}, [[[1, 1]]])[0], 3 * 2 * LN2 + 5 * LN2)
+
+
 # Images (1, 2, 3) and (1, 3, 2) with logits x^2 / 2 have gradients x. Centred, they are
 # (-1, 0, 1) and (-1, 1, 0): R = 1/2, and the correlation matrix has 1/2 and 3/2.
 def squares() -> Network:

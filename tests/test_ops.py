@@ -268,7 +268,9 @@ def test_pools_refuse_padding_as_wide_as_the_window(
         pool(jnp.zeros((1, 4, 4, 1)), 2, padding=padding)
 
 
-@pytest.mark.parametrize("decompose", [ops.eigenvalues, ops.log_determinant])
+@pytest.mark.parametrize(
+    "decompose", [ops.eigenvalues, ops.log_determinant, ops.singular_values]
+)
 def test_a_batch_is_decomposed_matrix_by_matrix(decompose) -> None:
     """On CPU, batched ones of two devices may wait for each other for ever."""
     rng = np.random.default_rng(0)
@@ -278,7 +280,7 @@ def test_a_batch_is_decomposed_matrix_by_matrix(decompose) -> None:
 
     def walk(jaxpr) -> None:
         for equation in jaxpr.eqns:
-            if equation.primitive.name in ("eigh", "lu"):
+            if equation.primitive.name in ("eigh", "lu", "svd"):
                 shapes.append(equation.invars[0].aval.shape)
             for inner in jaxprs_in_params(equation.params):
                 walk(inner)
@@ -288,5 +290,14 @@ def test_a_batch_is_decomposed_matrix_by_matrix(decompose) -> None:
     expected = {
         ops.eigenvalues: np.linalg.eigvalsh(a),
         ops.log_determinant: np.linalg.slogdet(a)[1],
+        ops.singular_values: np.linalg.svd(a, compute_uv=False),
     }[decompose]
     np.testing.assert_allclose(jax.vmap(decompose)(a), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_singular_values_of_a_matrix_of_low_rank() -> None:
+    """Those that are 0 stay below what float32 resolves, also in their sum."""
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(60, 1)) @ rng.normal(size=(1, 192))
+    values = ops.singular_values(jnp.asarray(a, jnp.float32))
+    np.testing.assert_allclose(values.sum(), np.linalg.norm(a), rtol=1e-5)

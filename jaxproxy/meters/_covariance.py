@@ -16,11 +16,15 @@ ACTIVATIONS: dict[str, tuple[str, ...]] = {
     "relu": ("relu",),
     "conv": ("conv",),
     "bn": ("bn",),
+    "linear": ("linear",),
     "convlin": ("conv", "linear"),
     "cell": ("cell", "reduction"),
     "rcb": ("relu", "conv", "bn"),
     "rcbl": ("relu", "conv", "bn", "linear"),
-    "leaf": ("none", "skip", "relu", "conv", "bn", "pool", "linear"),
+    "leaf": (
+        *("none", "skip", "relu", "conv", "bn", "pool", "linear"),
+        *("ln", "gelu", "attention"),
+    ),
 }
 """Groups of taps by name: the readings of InTrain that its paper leaves open."""
 

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 
 from jaxproxy.meters._meter import Meter, as_kinds
+from jaxproxy.ops import singular_values
 from jaxproxy.types import Array
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "gradient_norm",
     "gradient_signs",
     "gradient_values",
+    "nuclear_saliency",
     "saliency",
     "weight_norm",
     "weight_size",
@@ -19,23 +21,20 @@ __all__ = [
 
 PARAMETERS: dict[str, tuple[str, ...]] = {
     "all": (
-        "conv_w",
-        "conv_b",
-        "bn_w",
-        "bn_b",
-        "linear_w",
-        "linear_b",
-        "ln_w",
-        "ln_b",
-        "other_w",
+        *("conv_w", "conv_b", "bn_w", "bn_b", "linear_w", "linear_b"),
+        *("ln_w", "ln_b", "attention_w", "other_w"),
     ),
-    "weights": ("conv_w", "linear_w"),
+    "weights": ("conv_w", "linear_w", "attention_w"),
     "conv": ("conv_w",),
-    "scales": ("conv_w", "bn_w", "linear_w"),
+    "linear": ("linear_w",),
+    "attention": ("attention_w",),
+    "scales": ("conv_w", "bn_w", "linear_w", "ln_w", "attention_w"),
 }
-"""Groups of parameter tensors by name: ``scales`` are weights and BatchNorm scales.
+"""Groups of parameter tensors by name: ``scales`` are weights and scales of norms.
 
-``ln`` is every other normalisation, ``other_w`` what is in no layer that is known.
+Matrices before and behind attention are of a kind of their own. ``ln`` is every
+normalisation but BatchNorm, ``other_w`` what is in no layer that is known, such as
+positions and tokens.
 
 The factories of this file take one of these names, or tensor kinds, and raise
 ``ValueError`` for an unknown one.
@@ -63,6 +62,16 @@ def saliency(params: Params = "weights") -> Meter:
     """Sums of |w g| and of w g over the elements of each tensor, float[P, 2]."""
     kinds, label = as_kinds(params, PARAMETERS)
     return Meter(f"saliency({label})", kinds, "gradient", _saliency)
+
+
+def nuclear_saliency(params: Params = "attention") -> Meter:
+    """Nuclear norm of each matrix times that of its gradient, float[P].
+
+    Axes but the last count as one. Two decompositions for each tensor.
+    """
+    kinds, label = as_kinds(params, PARAMETERS)
+    name = f"nuclear_saliency({label})"
+    return Meter(name, kinds, "gradient", lambda w, g: _nuclear(w) * _nuclear(g))
 
 
 def gradient_values(params: Params = "weights") -> Meter:
@@ -118,6 +127,10 @@ def _spread(weight: Array, grad: Array) -> Array:
 
 def _norm(tensor: Array) -> Array:
     return jnp.sqrt(jnp.square(tensor).sum())
+
+
+def _nuclear(tensor: Array) -> Array:
+    return singular_values(tensor.reshape(-1, tensor.shape[-1])).sum()
 
 
 def _saliency(weight: Array, grad: Array) -> Array:

@@ -4,7 +4,7 @@ Arrays are NHWC, kernels HWIO, strides and dilations are equal in both direction
 """
 
 from jaxproxy.ops._conv import conv, conv_gradients
-from jaxproxy.ops._linalg import eigenvalues, log_determinant
+from jaxproxy.ops._linalg import eigenvalues, log_determinant, singular_values
 from jaxproxy.ops._norm import batch_norm, channel_sum, gram_moments, gram_sums, moments
 from jaxproxy.ops._pool import avg_pool, max_pool
 from jaxproxy.ops._tiles import Row, add_to_row, over_tiles
@@ -24,4 +24,5 @@ __all__ = [
     "max_pool",
     "moments",
     "over_tiles",
+    "singular_values",
 ]

@@ -11,7 +11,7 @@ from jax import lax
 
 from jaxproxy.types import Array
 
-__all__ = ["eigenvalues", "log_determinant"]
+__all__ = ["eigenvalues", "log_determinant", "singular_values"]
 
 
 def eigenvalues(matrix: Array) -> Array:
@@ -24,9 +24,23 @@ def log_determinant(matrix: Array) -> Array:
     return _log_determinant(lax.stop_gradient(matrix))
 
 
+def singular_values(matrix: Array) -> Array:
+    """Singular values of a float[m, n], descending, float[min(m, n)]; no gradient.
+
+    Not by the eigenvalues of the product with its transpose, which has half the digits:
+    what are zeros in a matrix of low rank would add up to per cents of the largest.
+    """
+    return _singular_values(lax.stop_gradient(matrix))
+
+
 @jax.custom_batching.sequential_vmap
 def _eigenvalues(matrix: Array) -> Array:
     return jnp.linalg.eigvalsh(matrix)
+
+
+@jax.custom_batching.sequential_vmap
+def _singular_values(matrix: Array) -> Array:
+    return jnp.linalg.svd(matrix, compute_uv=False)
 
 
 @jax.custom_batching.sequential_vmap

@@ -17,6 +17,7 @@ from jaxproxy.proxies._patterns import linear_regions, naswot, ntk, swap
 from jaxproxy.proxies._proxy import Proxy
 from jaxproxy.proxies._readings import STATISTICS, participation, variance
 from jaxproxy.proxies._saliency import (
+    dss,
     fisher,
     grad_norm,
     grasp,
@@ -38,6 +39,7 @@ __all__ = [
     "az_trainability",
     "capacity",
     "cv",
+    "dss",
     "epe_nas",
     "epsinas",
     "fisher",

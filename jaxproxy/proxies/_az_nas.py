@@ -2,8 +2,9 @@
 
 import jax.numpy as jnp
 
-from jaxproxy.meters import spectrum, trainability
+from jaxproxy.meters import Meter, spectrum, trainability
 from jaxproxy.proxies._proxy import Proxy
+from jaxproxy.readings import Readings
 from jaxproxy.types import Array
 
 __all__ = ["az_expressivity", "az_progressivity", "az_trainability"]
@@ -18,7 +19,7 @@ def az_expressivity() -> Proxy:
     return Proxy(
         "az_expressivity",
         meters=(meter,),
-        score=lambda readings: _entropies(readings[meter]).sum(),
+        score=lambda readings: _entropies(readings, meter)[0].sum(),
         reference=_PAPER,
     )
 
@@ -26,10 +27,16 @@ def az_expressivity() -> Proxy:
 def az_progressivity() -> Proxy:
     """Smallest gain of that entropy from one feature to the next."""
     meter = spectrum(_FEATURES)
+
+    def score(readings: Readings) -> Array:
+        entropies, present = _entropies(readings, meter)
+        gains = jnp.diff(entropies)
+        return jnp.where(present[1:], gains, jnp.inf).min()
+
     return Proxy(
         "az_progressivity",
         meters=(meter,),
-        score=lambda readings: jnp.diff(_entropies(readings[meter])).min(),
+        score=score,
         reference=_PAPER,
     )
 
@@ -48,7 +55,14 @@ def az_trainability() -> Proxy:
     )
 
 
-def _entropies(eigenvalues: Array) -> Array:
-    """float[L], NaN for a constant activation."""
-    p = eigenvalues / eigenvalues.sum(1, keepdims=True)
-    return -(p * jnp.log(p + 1e-8)).sum(1)
+def _entropies(readings: Readings, meter: Meter) -> tuple[Array, Array]:
+    """float[L], NaN for a constant activation, and bool[L]: of those present first.
+
+    The others are 0 and stand behind.
+    """
+    here = readings.present(meter)
+    order = jnp.argsort(~here, stable=True)
+    eigenvalues, here = readings[meter][order], here[order]
+    total = jnp.where(here, eigenvalues.sum(1), 1)
+    p = eigenvalues / total[:, None]
+    return -(p * jnp.log(p + 1e-8)).sum(1), here

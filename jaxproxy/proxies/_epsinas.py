@@ -94,9 +94,11 @@ def pair_outputs(
     """The logits ``float64[2, B]`` of a code with each of two weights."""
     values = jnp.asarray(weights, jnp.float64)
     stems = jax.lax.map(lambda weight: network.stem(images, weight), values)
-    constant = jnp.zeros(images.shape[0], jnp.float64)
 
     def outputs(code: Array) -> Array:
+        like = jax.eval_shape(network.logits, stems[0], code, values[0])
+        constant = jnp.zeros(like.shape, like.dtype)
+
         def step(varies: Array, given: tuple[Array, Array]) -> tuple[Array, Array]:
             weight, stem = given
             # If the first output is constant, the score is NaN whatever the second is.

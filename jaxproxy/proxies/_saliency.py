@@ -7,6 +7,7 @@ from jaxproxy.meters import (
     gradient_flow,
     gradient_norm,
     log_scale,
+    nuclear_saliency,
     saliency,
     weight_norm,
     weight_size,
@@ -16,7 +17,16 @@ from jaxproxy.readings import Readings
 from jaxproxy.setups import Setup, check_choices
 from jaxproxy.types import Array
 
-__all__ = ["fisher", "grad_norm", "grasp", "l2_norm", "plain", "snip", "synflow"]
+__all__ = [
+    "dss",
+    "fisher",
+    "grad_norm",
+    "grasp",
+    "l2_norm",
+    "plain",
+    "snip",
+    "synflow",
+]
 
 _ABDELFATTAH = "Abdelfattah et al., Zero-cost proxies, ICLR 2021, arXiv:2101.08134"
 
@@ -160,4 +170,30 @@ def synflow(*, norm: str = "none") -> Proxy:
         meters=(meter, scales) if norm == "none" else (meter,),
         score=score,
         reference="Tanaka et al., SynFlow, NeurIPS 2020, arXiv:2006.05467",
+    )
+
+
+def dss() -> Proxy:
+    r"""Synaptic diversity of attention plus synaptic saliency of all other matrices.
+
+    :math:`\sum_a \|W_a\|_* \|\partial R/\partial W_a\|_* + \sum_m \sum |W_m \odot
+    \partial R/\partial W_m|`, R the sum of the logits: nuclear norms of the matrices
+    before and behind attention, saliencies of MLPs and of the classifier. All weights
+    are replaced by their magnitudes and the input is one image of ones. Spaces without
+    attention have no such score.
+
+    The published code draws weights of deviation .02, this Kaiming-normal ones.
+    """
+    setup = Setup(weights="abs", inputs="ones", loss="sum")
+    diversity, others = nuclear_saliency(), saliency("linear")
+    diversity, others = diversity.under(setup), others.under(setup)
+
+    def score(readings: Readings) -> Array:
+        return readings[diversity].sum() + readings[others][:, 0].sum()
+
+    return Proxy(
+        "dss",
+        meters=(diversity, others),
+        score=score,
+        reference="Zhou et al., TF-TAS, CVPR 2022, arXiv:2203.12217",
     )

@@ -21,6 +21,7 @@ from jaxproxy.proxies._patterns import linear_regions, naswot, ntk, swap
 from jaxproxy.proxies._proxy import Proxy
 from jaxproxy.proxies._readings import participation, variance
 from jaxproxy.proxies._saliency import (
+    dss,
     fisher,
     grad_norm,
     grasp,
@@ -48,6 +49,7 @@ PROXIES: dict[str, Callable[..., Proxy]] = {
     "fisher": fisher,
     "grasp": grasp,
     "synflow": synflow,
+    "dss": dss,
     "jacov": jacov,
     "epe_nas": epe_nas,
     "naswot": naswot,

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 
+from jaxproxy.spaces._autoformer_space import autoformer
 from jaxproxy.spaces._nasbench201_space import nasbench201
 from jaxproxy.spaces._nasbench_macro_space import nasbench_macro
+from jaxproxy.spaces._nasbench_nlp_space import nasbench_nlp
 from jaxproxy.spaces._natsbench_sss_space import natsbench_sss
 from jaxproxy.spaces._space import Graph, Space
 from jaxproxy.spaces._transnasbench101_space import transnasbench101_micro
@@ -12,15 +14,19 @@ __all__ = [
     "SPACES",
     "Graph",
     "Space",
+    "autoformer",
     "nasbench201",
     "nasbench_macro",
+    "nasbench_nlp",
     "natsbench_sss",
     "transnasbench101_micro",
 ]
 
 SPACES: dict[str, Callable[..., Space]] = {
+    "autoformer": autoformer,
     "nasbench201": nasbench201,
     "nasbench_macro": nasbench_macro,
+    "nasbench_nlp": nasbench_nlp,
     "natsbench_sss": natsbench_sss,
     "transnasbench101_micro": transnasbench101_micro,
 }

@@ -26,10 +26,12 @@ __all__ = [
     "rescale",
     "tapped_bn",
     "tapped_conv",
+    "tapped_dense",
+    "tapped_ln",
 ]
 
 EPS = 1e-5
-"""Of BatchNorm."""
+"""Of BatchNorm and LayerNorm."""
 
 
 def normalise(z: Array, scale: Array, bias: Array, norm: str) -> Array:
@@ -75,6 +77,29 @@ def tapped_bn(
     scale = tap.parameter(f"{name}.weight", scale, "bn_w")
     bias = tap.parameter(f"{name}.bias", bias, "bn_b")
     return tap(name, normalise(x, scale, bias, norm), "bn")
+
+
+def tapped_dense(
+    name: str, x: Array, kernel: Array, bias: Array, tap: Tap, kind: str = "linear_w"
+) -> Array:
+    """Dense layer float[..., Cin] by float[Cin, C] plus float[C], all measured."""
+    kernel = tap.parameter(f"{name}.weight", kernel, kind)
+    bias = tap.parameter(f"{name}.bias", bias, "linear_b")
+    return tap(name, x @ kernel + bias, "linear")
+
+
+def tapped_ln(name: str, x: Array, affine: Array, tap: Tap, norm: str) -> Array:
+    """LayerNorm of float[..., C] by scale and bias float[2, C], measured.
+
+    It has no statistics of a batch, so all modes but ``"none"`` are one.
+    """
+    if norm == "none":
+        return x
+    scale = tap.parameter(f"{name}.weight", affine[0], "ln_w")
+    bias = tap.parameter(f"{name}.bias", affine[1], "ln_b")
+    centred = x - x.mean(-1, keepdims=True)
+    variance = jnp.square(centred).mean(-1, keepdims=True)
+    return tap(name, centred * lax.rsqrt(variance + EPS) * scale + bias, "ln")
 
 
 class Mode(NamedTuple):
@@ -170,9 +195,7 @@ class Linear(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(outputs))
 
     def __call__(self, name: str, x: Array, tap: Tap) -> Array:
-        kernel = tap.parameter(f"{name}.weight", self.kernel[...], "linear_w")
-        bias = tap.parameter(f"{name}.bias", self.bias[...], "linear_b")
-        return tap(name, x @ kernel + bias, "linear")
+        return tapped_dense(name, x, self.kernel[...], self.bias[...], tap)
 
 
 class Reduction(nnx.Module):

@@ -80,6 +80,8 @@ class Space:
         ``None`` where outputs are logits of classes.
       valid: codes with genes in range -> bool[...], which are architectures.
       explain: a code that is not -> why, as in "there is no path to the output".
+      sampler: ``(generator, n) -> `` int32[n, G] random architectures, where almost no
+        combination of genes is one; ``None`` to draw until one is.
       graph: code -> its drawing; ``None`` where there is none.
       collapsed: ``(fidelity, *, underflow) -> `` the network with all weights equal,
         evaluated with one channel; ``None`` where no such form is known.
@@ -106,6 +108,7 @@ class Space:
     loss: "Callable[[Array, Array], Array] | None" = None
     valid: Callable[[np.ndarray], np.ndarray] = _always
     explain: Callable[[np.ndarray], str] = _no_reason
+    sampler: Callable[[np.random.Generator, int], np.ndarray] | None = None
     graph: Callable[[np.ndarray], Graph] | None = None
     collapsed: Callable[..., Any] | None = None
 
@@ -157,7 +160,8 @@ class Space:
 
         An enumerable space is sampled without replacement, by index in its order; in
         any other, genes are independent, combinations that are no architecture are
-        drawn again, and a repetition is possible.
+        drawn again, and a repetition is possible. A space with a sampler has its own
+        distribution.
 
         Raises:
           ValueError: ``n`` is negative or exceeds what an enumerable space has, or
@@ -172,6 +176,8 @@ class Space:
                 f"cannot sample {n} of the {self.num_archs} architectures of "
                 f"{self.name}"
             )
+        if self.sampler is not None:
+            return self.check_codes(self.sampler(rng, n))
 
         def draw(num: int) -> np.ndarray:
             return rng.integers(0, self.choices, (num, len(self.choices)))
