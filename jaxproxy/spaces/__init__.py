@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from jaxproxy.spaces._autoformer_space import autoformer
+from jaxproxy.spaces._mobilenetv2_space import mobilenetv2
 from jaxproxy.spaces._nasbench201_space import nasbench201
 from jaxproxy.spaces._nasbench_macro_space import nasbench_macro
 from jaxproxy.spaces._nasbench_nlp_space import nasbench_nlp
@@ -15,6 +16,7 @@ __all__ = [
     "Graph",
     "Space",
     "autoformer",
+    "mobilenetv2",
     "nasbench201",
     "nasbench_macro",
     "nasbench_nlp",
@@ -24,6 +26,7 @@ __all__ = [
 
 SPACES: dict[str, Callable[..., Space]] = {
     "autoformer": autoformer,
+    "mobilenetv2": mobilenetv2,
     "nasbench201": nasbench201,
     "nasbench_macro": nasbench_macro,
     "nasbench_nlp": nasbench_nlp,
