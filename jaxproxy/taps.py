@@ -83,8 +83,13 @@ class Tap:
         self._depth = 0
         self._trace = get_opaque_trace_state(convention="flax")
 
-    def __call__(self, name: str, x: Array, kind: str = "activation") -> Array:
+    def __call__(
+        self, name: str, x: Array, kind: str = "activation", live: Array | None = None
+    ) -> Array:
         """Measures an activation float[B, ..., C] and returns it.
+
+        Where the width is data, the first ``live`` channels exist, int32[], and the
+        others are zero.
 
         Raises:
           ValueError: a name used twice, which would mix two readings, or a tap inside
@@ -96,17 +101,23 @@ class Tap:
         if not (backward or self.probe.wants("forward", kind)):
             return x
         self.claim(name)
-        self.record(slots, _row(self.probe.forward(kind, Activation(x))))
+        self.record(slots, _row(self.probe.forward(kind, Activation(x, live=live))))
         if not backward:
             return x
-        zeros = jax.eval_shape(lambda x: self.probe.backward(kind, Activation(x), x), x)
+        zeros = jax.eval_shape(
+            lambda x: self.probe.backward(kind, Activation(x, live=live), x), x
+        )
         sink = self.sink(name, {kind: Rows(slots, _row(_zeros(zeros)))})
-        return _tap_activation(self.probe, kind, x, sink[kind])
+        return _tap_activation(self.probe, kind, x, live, sink[kind])
 
-    def parameter(self, name: str, weight: Array, kind: str) -> Array:
+    def parameter(
+        self, name: str, weight: Array, kind: str, size: Array | None = None
+    ) -> Array:
         """Measures a parameter tensor and its gradient, and returns the tensor.
 
-        If anything is to be known of the gradient, it stops here.
+        If anything is to be known of the gradient, it stops here. Where widths are
+        data, ``size`` elements exist, int32[], the first among them; the others are
+        zero, and so must be their gradients.
 
         Raises:
           ValueError: as for activations.
@@ -118,13 +129,13 @@ class Tap:
         if not (alone or self.probe.wants("gradient", kind)):
             return weight
         self.claim(name)
-        self.record(slots, _row(self.probe.weight(kind, weight)))
+        self.record(slots, _row(self.probe.weight(kind, weight, size)))
         if not self.probe.wants("gradient", kind):
             return weight
-        unused = self.probe.gradient(kind, weight, jnp.zeros_like(weight))
+        unused = self.probe.gradient(kind, weight, jnp.zeros_like(weight), size)
         values = {**_row(unused), REACHED: jnp.zeros(1, weight.dtype)}
         sink = self.sink(name, {kind: Rows(slots, values)})
-        return _tap_parameter(self.probe, kind, weight, sink[kind])
+        return _tap_parameter(self.probe, kind, weight, size, sink[kind])
 
     def record(
         self, slots: tuple[Slot, ...], values: Values, present: Array | None = None
@@ -205,29 +216,40 @@ def _zeros(shapes: Any) -> Any:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _tap_activation(probe: Probe, kind: str, x: Array, sink: Values) -> Array:
+def _tap_activation(
+    probe: Probe, kind: str, x: Array, live: Array | None, sink: Values
+) -> Array:
     return x
 
 
 def _tap_activation_backward(
-    probe: Probe, kind: str, x: Array, cotangent: Array
-) -> tuple[Array, Values]:
-    return cotangent, _row(probe.backward(kind, Activation(x), cotangent))
+    probe: Probe, kind: str, saved: tuple[Array, Array | None], cotangent: Array
+) -> tuple[Array, None, Values]:
+    activation = Activation(saved[0], live=saved[1])
+    return cotangent, None, _row(probe.backward(kind, activation, cotangent))
 
 
-_tap_activation.defvjp(lambda probe, kind, x, sink: (x, x), _tap_activation_backward)
+_tap_activation.defvjp(
+    lambda probe, kind, x, live, sink: (x, (x, live)), _tap_activation_backward
+)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _tap_parameter(probe: Probe, kind: str, weight: Array, sink: Values) -> Array:
+def _tap_parameter(
+    probe: Probe, kind: str, weight: Array, size: Array | None, sink: Values
+) -> Array:
     return weight
 
 
 def _tap_parameter_backward(
-    probe: Probe, kind: str, weight: Array, cotangent: Array
-) -> tuple[Array, Values]:
-    reading = _row(probe.gradient(kind, weight, cotangent))
-    return jnp.zeros_like(weight), {**reading, REACHED: jnp.ones(1, weight.dtype)}
+    probe: Probe, kind: str, saved: tuple[Array, Array | None], cotangent: Array
+) -> tuple[Array, None, Values]:
+    weight, size = saved
+    reading = _row(probe.gradient(kind, weight, cotangent, size))
+    reached = {REACHED: jnp.ones(1, weight.dtype)}
+    return jnp.zeros_like(weight), None, {**reading, **reached}
 
 
-_tap_parameter.defvjp(lambda probe, kind, w, sink: (w, w), _tap_parameter_backward)
+_tap_parameter.defvjp(
+    lambda probe, kind, w, size, sink: (w, (w, size)), _tap_parameter_backward
+)

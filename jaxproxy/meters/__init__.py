@@ -21,6 +21,7 @@ from jaxproxy.meters._gradient import (
 )
 from jaxproxy.meters._influence import influence
 from jaxproxy.meters._layer import (
+    channels,
     features,
     fisher_information,
     input_correlation,
@@ -50,6 +51,7 @@ __all__ = [
     "accuracies_of_draws",
     "activation_kernel",
     "activation_patterns",
+    "channels",
     "classes",
     "covariance",
     "features",

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from functools import cached_property
 
+import jax.numpy as jnp
+
 from jaxproxy.ops import moments
 from jaxproxy.types import Array
 
@@ -17,6 +19,9 @@ class Activation:
     may be thunks, called only if a meter asks.
 
     Attributes:
+      live: int32[], how many channels exist, the first ones; the others are zero, and
+        no meter counts them. ``None`` for all, which is what the network has unless
+        its widths are data.
       used: bool[], whether the network's output can depend on it, as far as the
         structure of the architecture tells; True where the network does not know.
     """
@@ -28,11 +33,12 @@ class Activation:
         *,
         moments: Callable[[], tuple[Array, Array]] | None = None,
         used: Array | bool = True,
+        live: Array | None = None,
     ) -> None:
         """Wraps an array, or a thunk and its shape."""
         self._value = value
         self._moments = moments
-        self.used = used
+        self.used, self.live = used, live
         self.shape: tuple[int, ...] = (
             shape if shape is not None else value.shape  # type: ignore[union-attr]
         )
@@ -44,8 +50,18 @@ class Activation:
 
     @property
     def channels(self) -> int:
-        """C."""
+        """C, of the array."""
         return self.shape[-1]
+
+    @property
+    def size(self) -> Array | int:
+        """How many channels exist."""
+        return self.channels if self.live is None else self.live
+
+    @property
+    def exists(self) -> Array:
+        """Which channels do, bool[C]."""
+        return jnp.arange(self.channels, dtype=jnp.int32) < self.size
 
     @property
     def samples(self) -> int:

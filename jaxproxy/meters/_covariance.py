@@ -104,18 +104,18 @@ def renyi_entropy(
     return Meter(name, kinds, "forward", measure)
 
 
-def _summary(covariance: Array, size: int) -> Array:
+def _summary(covariance: Array, size: Array | int) -> Array:
     trace, square = jnp.trace(covariance), jnp.square(covariance).sum()
-    return jnp.stack([trace, square, jnp.full((), size, trace.dtype)])
+    return jnp.stack([trace, square, jnp.asarray(size, trace.dtype)])
 
 
 def _pixels(activation: Activation) -> Array:
-    return _summary(_unbiased(activation), activation.channels)
+    return _summary(_unbiased(activation), activation.size)
 
 
 def _raw(activation: Activation) -> Array:
     flat = activation.value.reshape(-1, activation.channels)
-    return _summary(_product(flat) / len(flat), activation.channels)
+    return _summary(_product(flat) / len(flat), activation.size)
 
 
 def _images(activation: Activation) -> Array:
@@ -142,7 +142,11 @@ def _degrees(rows: int) -> int:
 
 
 def _eigenvalues(activation: Activation) -> Array:
-    return jnp.maximum(eigenvalues(_unbiased(activation))[::-1], 0)
+    values = jnp.maximum(eigenvalues(_unbiased(activation))[::-1], 0)
+    if activation.live is None:
+        return values
+    # What rounding leaves of channels that do not exist would count in some entropies.
+    return jnp.where(activation.exists, values, 0)
 
 
 def _renyi(eigenvalues: Array, order: float) -> Array:

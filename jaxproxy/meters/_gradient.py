@@ -47,7 +47,7 @@ def gradient(params: Params = "weights") -> Meter:
     The standard deviation has divisor n - 1 and is 0 for a tensor of one element.
     """
     kinds, label = as_kinds(params, PARAMETERS)
-    return Meter(f"gradient({label})", kinds, "gradient", _spread)
+    return Meter(f"gradient({label})", kinds, "gradient", _spread, sized=True)
 
 
 def gradient_norm(params: Params = "weights") -> Meter:
@@ -108,18 +108,25 @@ def weight_norm(params: Params = "weights") -> Meter:
 def weight_size(params: Params = "weights") -> Meter:
     """Number of elements of each tensor, float[P]."""
     kinds, label = as_kinds(params, PARAMETERS)
-    return Meter(
-        f"weight_size({label})",
-        kinds,
-        "weight",
-        lambda w: jnp.full((), w.size, w.dtype),
-    )
+    return Meter(f"weight_size({label})", kinds, "weight", _size, sized=True)
 
 
-def _spread(weight: Array, grad: Array) -> Array:
+def _size(weight: Array, size: Array | None = None) -> Array:
+    return jnp.asarray(weight.size if size is None else size, weight.dtype)
+
+
+def _spread(weight: Array, grad: Array, size: Array | None = None) -> Array:
     del weight
-    centred = jnp.square(grad - grad.mean())
-    std = jnp.sqrt(centred.sum() / max(grad.size - 1, 1))
+    if size is None:
+        centred = jnp.square(grad - grad.mean())
+        std = jnp.sqrt(centred.sum() / max(grad.size - 1, 1))
+    else:
+        num = size.astype(grad.dtype)
+        mean = grad.sum() / num
+        # Elements that do not exist are zeros, each of which adds the squared mean.
+        missing = (grad.size - num) * jnp.square(mean)
+        squares = jnp.maximum(jnp.square(grad - mean).sum() - missing, 0)
+        std = jnp.sqrt(squares / jnp.maximum(num - 1, 1))
     return jnp.stack([std, jnp.abs(grad).max()])
 
 

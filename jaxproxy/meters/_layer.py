@@ -10,6 +10,7 @@ from jaxproxy.ops import eigenvalues
 from jaxproxy.types import Array
 
 __all__ = [
+    "channels",
     "features",
     "fisher_information",
     "input_correlation",
@@ -46,6 +47,16 @@ def smallest_correlation(layers: str | tuple[str, ...] = "leaf") -> Meter:
     return Meter(
         f"smallest_correlation({label})", kinds, "forward", _smallest_correlation
     )
+
+
+def channels(layers: str | tuple[str, ...] = "convlin") -> Meter:
+    """Number of channels of each activation, float[L].
+
+    Args:
+      layers: name in :data:`ACTIVATIONS`, or tap kinds.
+    """
+    kinds, label = as_kinds(layers, ACTIVATIONS)
+    return Meter(f"channels({label})", kinds, "forward", _channels)
 
 
 def fisher_information(layers: str | tuple[str, ...] = "convlin") -> Meter:
@@ -86,9 +97,14 @@ def log_scale() -> Meter:
     return Meter("log_scale", ("log_scale",), "forward", lambda a: a.value.sum())
 
 
+def _channels(activation: Activation) -> Array:
+    return jnp.asarray(activation.size, jnp.float32)
+
+
 def _variance(activation: Activation) -> Array:
     n = activation.samples
-    return jnp.diagonal(activation.moments[1]).mean() * (n / max(n - 1, 1))
+    total, size = jnp.diagonal(activation.moments[1]).sum(), activation.size
+    return total / jnp.asarray(size, total.dtype) * (n / max(n - 1, 1))
 
 
 def _smallest_correlation(activation: Activation) -> Array:
@@ -96,7 +112,12 @@ def _smallest_correlation(activation: Activation) -> Array:
     deviation = jnp.sqrt(jnp.maximum(jnp.diagonal(covariance), 0))
     varies = deviation > 0
     inverse = jnp.where(varies, 1 / jnp.where(varies, deviation, 1), 0)
-    return eigenvalues(covariance * inverse * inverse[:, None])[0]
+    correlation = covariance * inverse * inverse[:, None]
+    if activation.live is not None:
+        # No eigenvalue of the others exceeds their number.
+        missing = jnp.where(activation.exists, 0, 2 * activation.channels)
+        correlation = correlation + jnp.diag(missing.astype(correlation.dtype))
+    return eigenvalues(correlation)[0]
 
 
 def _fisher(activation: Activation, cotangent: Array) -> Array:
@@ -108,7 +129,13 @@ def _fisher(activation: Activation, cotangent: Array) -> Array:
 
 def _correlation(activation: Activation, cotangent: Array) -> Array:
     rows = cotangent.reshape(cotangent.shape[0], -1)
-    rows = rows - rows.mean(1, keepdims=True)
+    if activation.live is None:
+        rows = rows - rows.mean(1, keepdims=True)
+    else:
+        pixels = rows.shape[1] // activation.channels
+        total = (pixels * activation.live).astype(rows.dtype)
+        alive = jnp.tile(activation.exists, pixels)
+        rows = jnp.where(alive, rows - rows.sum(1, keepdims=True) / total, 0)
     products = lax.dot_general(rows, rows, (((1,), (1,)), ((), ())))
     norms = jnp.sqrt(jnp.diagonal(products))
     return products / (norms * norms[:, None])

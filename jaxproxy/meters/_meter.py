@@ -28,6 +28,9 @@ class Meter:
         small array. What ``backward`` gives is zero where the cotangent is, since such
         taps are left out. Parameters of different sizes may give vectors of different
         lengths, which get zeros behind.
+      sized: whether a ``weight`` or ``gradient`` meter also takes, as its last
+        argument, the number of elements that exist, int32[] or ``None`` for all. Where
+        widths are data, tensors have the size of the widest, zeros in between.
       setup: what the network is prepared with; part of the name if not the default.
       keep: whether a run stores the readings. Large ones are for scores only.
       add: whether readings of several batches are added up rather than stacked.
@@ -45,6 +48,7 @@ class Meter:
     add: bool = False
     cost: str = "forward and backward"
     needs_blocks: bool = False
+    sized: bool = False
 
     def under(self, setup: Setup) -> "Meter":
         """The same meter under another setup."""
@@ -88,14 +92,19 @@ class Probe:
         meters = self.select("backward", kind)
         return {m.name: m.measure(activation, cotangent) for m in meters}
 
-    def weight(self, kind: str, weight: Array) -> dict[str, Array]:
+    def weight(
+        self, kind: str, weight: Array, size: Array | None = None
+    ) -> dict[str, Array]:
         """Summaries of a parameter alone, by meter name."""
-        return {m.name: m.measure(weight) for m in self.select("weight", kind)}
+        meters = self.select("weight", kind)
+        return {m.name: m.measure(weight, *_size(m, size)) for m in meters}
 
-    def gradient(self, kind: str, weight: Array, grad: Array) -> dict[str, Array]:
+    def gradient(
+        self, kind: str, weight: Array, grad: Array, size: Array | None = None
+    ) -> dict[str, Array]:
         """Parameter summaries by meter name."""
         meters = self.select("gradient", kind)
-        return {m.name: m.measure(weight, grad) for m in meters}
+        return {m.name: m.measure(weight, grad, *_size(m, size)) for m in meters}
 
     def wants(self, phase: str, *kinds: str) -> bool:
         """Whether any meter of this phase reads one of the kinds."""
@@ -104,6 +113,10 @@ class Probe:
     def needs_gradients(self) -> bool:
         """Whether a backward pass is needed at all."""
         return any(m.phase in ("backward", "gradient") for m in self.meters)
+
+
+def _size(meter: Meter, size: Array | None) -> tuple[Array | None, ...]:
+    return (size,) if meter.sized else ()
 
 
 def as_kinds(

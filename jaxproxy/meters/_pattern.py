@@ -55,7 +55,12 @@ def _agreements(activation: Activation) -> Array:
     signs = jnp.where(active, 1.0, -1.0).astype(activation.value.dtype)
     # Agreements less disagreements, of which there are D in all; exact below 2**24.
     difference = lax.dot_general(signs, signs, (((1,), (1,)), ((), ())))
-    return (difference + active.shape[1]) / 2
+    agreements = (difference + active.shape[1]) / 2
+    if activation.live is None:
+        return agreements
+    pixels = active.shape[1] // activation.channels
+    missing = pixels * (activation.channels - activation.live)
+    return agreements - missing.astype(agreements.dtype)
 
 
 def _patterns(activation: Activation) -> Array:
@@ -66,4 +71,9 @@ def _patterns(activation: Activation) -> Array:
         )
     active = (activation.value > 0).reshape(images, -1)
     bits = active.astype(jnp.int32) << jnp.arange(images, dtype=jnp.int32)[:, None]
-    return jnp.zeros(2**images, bool).at[bits.sum(0)].set(True)
+    patterns = bits.sum(0)
+    if activation.live is not None:
+        # Indices that are out of range are dropped.
+        alive = jnp.tile(activation.exists, active.shape[1] // activation.channels)
+        patterns = jnp.where(alive, patterns, 2**images)
+    return jnp.zeros(2**images, bool).at[patterns].set(True, mode="drop")

@@ -7,11 +7,11 @@ inside ``lax.map``, ``lax.scan`` or ``lax.switch`` they run 10 to 25 times slowe
 convolutions. They are :func:`conv` again, so a second reverse-mode derivative is as
 fast as the first. Forward mode through ``custom_vjp`` is not available in JAX.
 
-On CPU, narrow and large convolutions take the forms of ``_conv_cpu``.
+On CPU, narrow and large convolutions take the forms of ``_conv_cpu``, depthwise ones
+that of ``_grouped``.
 """
 
 import functools
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,24 +23,19 @@ from jaxproxy.ops._conv_cpu import (
     dw_rows,
     sum_over_tiles,
 )
+from jaxproxy.ops._grouped import (
+    Window,
+    depthwise_dw,
+    depthwise_rows,
+    dilated,
+    grouped_dw,
+)
 from jaxproxy.ops._tiles import is_large
 from jaxproxy.types import Array
 
 __all__ = ["conv", "conv_gradients"]
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
-
-
-class _Window(NamedTuple):
-    """Static geometry of a convolution; each field is (height, width)."""
-
-    strides: tuple[int, int]
-    padding: tuple[tuple[int, int], tuple[int, int]]
-    lhs_dilation: tuple[int, int]
-    rhs_dilation: tuple[int, int]
-    groups: int
-    portable: bool = False
-    """Whether no form is used that only some platform has."""
 
 
 def conv(
@@ -87,9 +82,7 @@ def conv_gradients(
     return _conv_backward(window, (x, kernel), dy)
 
 
-def _window(
-    x: Array, kernel: Array, stride: int, dilation: int, groups: int
-) -> _Window:
+def _window(x: Array, kernel: Array, stride: int, dilation: int, groups: int) -> Window:
     if x.ndim != 4 or kernel.ndim != 4:
         raise ValueError(f"conv takes 4-d arrays, not {x.shape} and {kernel.shape}")
     channels, (per_group, out) = x.shape[3], kernel.shape[2:]
@@ -99,7 +92,7 @@ def _window(
             "input channels; it needs [k, k, Cin // groups, n * groups]"
         )
     pads = [dilation * (k - 1) // 2 for k in kernel.shape[:2]]
-    return _Window(
+    return Window(
         strides=(stride, stride),
         padding=((pads[0], pads[0]), (pads[1], pads[1])),
         lhs_dilation=(1, 1),
@@ -109,17 +102,24 @@ def _window(
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _conv(x: Array, kernel: Array, window: _Window) -> Array:
+def _conv(x: Array, kernel: Array, window: Window) -> Array:
     if _is_matmul(kernel.shape, window):
         return lax.dot_general(x, kernel[0, 0], (((3,), (0,)), ((), ())))
     if _is_narrow(kernel.shape, window):
         return lax.platform_dependent(
             x, kernel, cpu=conv_rows, default=functools.partial(_conv_lax, window)
         )
+    if _is_depthwise(kernel.shape, window):
+        return lax.platform_dependent(
+            x,
+            kernel,
+            cpu=functools.partial(depthwise_rows, window),
+            default=functools.partial(_conv_lax, window),
+        )
     return _conv_lax(window, x, kernel)
 
 
-def _conv_lax(window: _Window, x: Array, kernel: Array) -> Array:
+def _conv_lax(window: Window, x: Array, kernel: Array) -> Array:
     return lax.conv_general_dilated(
         x,
         kernel,
@@ -132,19 +132,24 @@ def _conv_lax(window: _Window, x: Array, kernel: Array) -> Array:
     )
 
 
-def _is_narrow(kernel: tuple[int, ...], window: _Window) -> bool:
-    plain = window == _Window((1, 1), ((1, 1), (1, 1)), (1, 1), (1, 1), 1)
+def _is_narrow(kernel: tuple[int, ...], window: Window) -> bool:
+    plain = window == Window((1, 1), ((1, 1), (1, 1)), (1, 1), (1, 1), 1)
     return kernel[:2] == (3, 3) and plain and max(kernel[2:]) <= NARROW
 
 
+def _is_depthwise(kernel: tuple[int, ...], window: Window) -> bool:
+    plain = window.rhs_dilation == (1, 1) and not window.portable
+    return plain and kernel[2] == 1 and kernel[3] == window.groups > 1
+
+
 def _conv_forward(
-    x: Array, kernel: Array, window: _Window
+    x: Array, kernel: Array, window: Window
 ) -> tuple[Array, tuple[Array, Array]]:
     return _conv(x, kernel, window), (x, kernel)
 
 
 def _conv_backward(
-    window: _Window, residuals: tuple[Array, Array], dy: Array
+    window: Window, residuals: tuple[Array, Array], dy: Array
 ) -> tuple[Array, Array]:
     x, kernel = residuals
     return _conv_dx(dy, kernel, x.shape, window), _conv_dw(x, dy, kernel.shape, window)
@@ -153,18 +158,12 @@ def _conv_backward(
 _conv.defvjp(_conv_forward, _conv_backward)
 
 
-def _is_matmul(kernel: tuple[int, ...], window: _Window) -> bool:
-    plain = _Window((1, 1), ((0, 0), (0, 0)), (1, 1), window.rhs_dilation, 1)
+def _is_matmul(kernel: tuple[int, ...], window: Window) -> bool:
+    plain = Window((1, 1), ((0, 0), (0, 0)), (1, 1), window.rhs_dilation, 1)
     return kernel[:2] == (1, 1) and window._replace(portable=False) == plain
 
 
-def _dilated(size: int, dilation: int) -> int:
-    return (size - 1) * dilation + 1
-
-
-def _conv_dx(
-    dy: Array, kernel: Array, shape: tuple[int, ...], window: _Window
-) -> Array:
+def _conv_dx(dy: Array, kernel: Array, shape: tuple[int, ...], window: Window) -> Array:
     """Gradient of the input: a convolution with the kernel flipped and transposed."""
     if window.strides != (1, 1) and window[2:] == ((1, 1), (1, 1), 1):
         return _strided_dx(dy, kernel, shape, window)
@@ -174,15 +173,15 @@ def _conv_dx(
     flipped = flipped.transpose(0, 1, 4, 3, 2).reshape(kh, kw, out // groups, -1)
     padding = []
     for axis in (0, 1):
-        k = _dilated(kernel.shape[axis], window.rhs_dilation[axis])
-        size = _dilated(shape[1 + axis], window.lhs_dilation[axis])
+        k = dilated(kernel.shape[axis], window.rhs_dilation[axis])
+        size = dilated(shape[1 + axis], window.lhs_dilation[axis])
         low = k - 1 - window.padding[axis][0]
-        given = _dilated(dy.shape[1 + axis], window.strides[axis])
+        given = dilated(dy.shape[1 + axis], window.strides[axis])
         padding.append((low, size + k - 1 - given - low))
     return _conv(
         dy,
         flipped,
-        _Window(
+        Window(
             strides=window.lhs_dilation,
             padding=(padding[0], padding[1]),
             lhs_dilation=window.strides,
@@ -194,7 +193,7 @@ def _conv_dx(
 
 
 def _strided_dx(
-    dy: Array, kernel: Array, shape: tuple[int, ...], window: _Window
+    dy: Array, kernel: Array, shape: tuple[int, ...], window: Window
 ) -> Array:
     """Gradient of the input, all the pixels under a step of the window at once.
 
@@ -218,19 +217,24 @@ def _strided_dx(
     # From [taps, phases, taps, phases, Cin, Cout].
     phases = phases.transpose(0, 2, 5, 1, 3, 4)
     phases = phases.reshape(*phases.shape[:3], -1)
-    plain = _Window(
-        (1, 1), (padding[0], padding[1]), (1, 1), (1, 1), 1, window.portable
-    )
+    plain = Window((1, 1), (padding[0], padding[1]), (1, 1), (1, 1), 1, window.portable)
     dx = _conv(dy, phases, plain).reshape(-1, *pixels, *window.strides, shape[3])
     dx = dx.transpose(0, 1, 3, 2, 4, 5)
     dx = dx.reshape(shape[0], pixels[0] * window.strides[0], -1, shape[3])
     return dx[:, : shape[1], : shape[2]]
 
 
-def _conv_dw(x: Array, dy: Array, shape: tuple[int, ...], window: _Window) -> Array:
+def _conv_dw(x: Array, dy: Array, shape: tuple[int, ...], window: Window) -> Array:
     """Gradient of the kernel: x and dy convolved over the batch axis."""
+    if _is_depthwise(shape, window):
+        return lax.platform_dependent(
+            x,
+            dy,
+            cpu=functools.partial(depthwise_dw, shape, window),
+            default=functools.partial(grouped_dw, shape, window),
+        )
     if window.groups > 1:
-        return _grouped_dw(x, dy, shape, window)
+        return grouped_dw(shape, window, x, dy)
     if _is_matmul(shape, window):
         return lax.dot_general(x, dy, (((0, 1, 2), (0, 1, 2)), ((), ())))[None, None]
     whole = functools.partial(_dw_batch, shape, window)
@@ -242,19 +246,19 @@ def _conv_dw(x: Array, dy: Array, shape: tuple[int, ...], window: _Window) -> Ar
     return whole(x, dy)
 
 
-def _dw_batch(shape: tuple[int, ...], window: _Window, x: Array, dy: Array) -> Array:
+def _dw_batch(shape: tuple[int, ...], window: Window, x: Array, dy: Array) -> Array:
     """Kernel gradient as a convolution over the batch axis."""
     padding = []
     for axis in (0, 1):
         low = window.padding[axis][0]
-        size = _dilated(x.shape[1 + axis], window.lhs_dilation[axis])
-        given = _dilated(dy.shape[1 + axis], window.strides[axis])
-        k = _dilated(shape[axis], window.rhs_dilation[axis])
+        size = dilated(x.shape[1 + axis], window.lhs_dilation[axis])
+        given = dilated(dy.shape[1 + axis], window.strides[axis])
+        k = dilated(shape[axis], window.rhs_dilation[axis])
         padding.append((low, given + k - 1 - size - low))
     dw = _conv(
         x.transpose(3, 1, 2, 0),
         dy.transpose(1, 2, 0, 3),
-        _Window(
+        Window(
             strides=window.rhs_dilation,
             padding=(padding[0], padding[1]),
             lhs_dilation=window.lhs_dilation,
@@ -264,35 +268,3 @@ def _dw_batch(shape: tuple[int, ...], window: _Window, x: Array, dy: Array) -> A
         ),
     )
     return dw.transpose(1, 2, 0, 3)
-
-
-def _grouped_dw(x: Array, dy: Array, shape: tuple[int, ...], window: _Window) -> Array:
-    """One contraction per kernel tap and group, over shifted views of the input."""
-    kh, kw, per_group, out = shape
-    groups, (batch, height, width, _) = window.groups, dy.shape
-    (low_h, high_h), (low_w, high_w) = window.padding
-    interior = [d - 1 for d in window.lhs_dilation]
-    padded = lax.pad(
-        x,
-        jnp.zeros((), x.dtype),
-        (
-            (0, 0, 0),
-            (low_h, high_h, interior[0]),
-            (low_w, high_w, interior[1]),
-            (0,) * 3,
-        ),
-    )
-    gradient = dy.reshape(batch, height, width, groups, out // groups)
-    taps = []
-    for i in range(kh):
-        for j in range(kw):
-            start = (0, i * window.rhs_dilation[0], j * window.rhs_dilation[1], 0)
-            last = [
-                _dilated(n, s)
-                for n, s in zip((height, width), window.strides, strict=True)
-            ]
-            stop = (batch, start[1] + last[0], start[2] + last[1], x.shape[3])
-            view = lax.slice(padded, start, stop, (1, *window.strides, 1))
-            view = view.reshape(batch, height, width, groups, per_group)
-            taps.append(jnp.einsum("bhwgi,bhwgo->igo", view, gradient))
-    return jnp.stack(taps).reshape(kh, kw, per_group, out)

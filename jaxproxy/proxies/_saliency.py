@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 
 from jaxproxy.meters import (
+    channels,
     fisher_information,
     gradient_flow,
     gradient_norm,
@@ -117,15 +118,16 @@ def fisher(*, inputs: str = "gaussian", weights: str = "kaiming") -> Proxy:
     """
     setup = data_setup(inputs, weights=weights)
     information, sizes = fisher_information().under(setup), weight_size().under(setup)
+    widths = channels().under(setup)
 
     def score(readings: Readings) -> Array:
         # A convolution's output follows its weights, so both are in one order.
-        per_channel = readings[sizes] / readings.channels(information)
+        per_channel = readings[sizes] / jnp.maximum(readings[widths], 1)
         return (per_channel * readings[information]).sum()
 
     return Proxy(
         "fisher",
-        meters=(information, sizes),
+        meters=(information, sizes, widths),
         score=score,
         reference="Turner et al., BlockSwap, ICLR 2020, arXiv:1906.04113",
     )

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from jaxproxy.spaces._autoformer_space import autoformer
+from jaxproxy.spaces._mobilenetv2_space import mobilenetv2
 from jaxproxy.spaces._nasbench101_space import nasbench101
 from jaxproxy.spaces._nasbench201_space import nasbench201
 from jaxproxy.spaces._nasbench_macro_space import nasbench_macro
@@ -16,6 +17,7 @@ __all__ = [
     "Graph",
     "Space",
     "autoformer",
+    "mobilenetv2",
     "nasbench101",
     "nasbench201",
     "nasbench_macro",
@@ -26,6 +28,7 @@ __all__ = [
 
 SPACES: dict[str, Callable[..., Space]] = {
     "autoformer": autoformer,
+    "mobilenetv2": mobilenetv2,
     "nasbench101": nasbench101,
     "nasbench201": nasbench201,
     "nasbench_macro": nasbench_macro,
