@@ -37,9 +37,10 @@ def cross_entropy(logits: Array, y: Array) -> Array:
 
 
 def spread(gradient: Array) -> np.ndarray:
-    """Standard deviation and largest magnitude of a tensor."""
+    """Standard deviation, 0 of one element, and largest magnitude of a tensor."""
     flat = np.asarray(gradient).ravel()
-    return np.array([flat.std(ddof=1), np.abs(flat).max()])
+    std = flat.std(ddof=1) if flat.size > 1 else 0
+    return np.array([std, np.abs(flat).max()])
 
 
 def covariance(x: Array) -> np.ndarray:

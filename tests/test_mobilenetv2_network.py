@@ -6,14 +6,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import plain_layers as plain
+import pytest
+from flax import nnx
 from plain_layers import convolve, normalised
 from table_scorers import quick_compilation
 
 from jaxproxy import meters
+from jaxproxy.meters import Probe
+from jaxproxy.network import Tap
 from jaxproxy.readings import collect
 from jaxproxy.score import make_batch, make_scorer
 from jaxproxy.spaces import _mobilenetv2 as host
 from jaxproxy.spaces import mobilenetv2
+from jaxproxy.spaces._layers import Mode
+from jaxproxy.spaces._mobilenetv2_layers import Block, Layers, block, live
 from jaxproxy.testing import check_proxy
 from jaxproxy.types import Array, Fidelity
 
@@ -79,7 +85,7 @@ def weights(params: dict, code: np.ndarray, cells: int) -> dict[str, Array]:
 
 
 def unrolled(
-    kernels: dict[str, Array], x: Array, code: np.ndarray, cells: int, skips: bool
+    kernels: dict[str, Array], x: Array, code: np.ndarray, cells: int
 ) -> tuple[Array, dict[str, Array]]:
     """Logits, and the output of every convolution."""
     outputs = {}
@@ -94,16 +100,16 @@ def unrolled(
         y = jnp.maximum(conv_bn(f"{name}.expand", x), 0)
         y = jnp.maximum(conv_bn(f"{name}.depthwise", y, stride, hidden), 0)
         y = conv_bn(f"{name}.project", y)
-        if skips and stride == 1 and inputs == width:
+        if stride == 1 and inputs == width:
             y = y + x
         x = jnp.maximum(y, 0)
     x = jnp.maximum(conv_bn("last", x), 0)
     return x.mean((1, 2)) @ kernels["classifier"], outputs
 
 
-def read_all(skips: bool, measured: tuple[meters.Meter, ...]) -> Any:
+def read_all(*measured: meters.Meter) -> Any:
     """What a program reads of a code, its parameters and the batch."""
-    network = mobilenetv2(num_classes=CLASSES, skips=skips).network(TINY)
+    network = SPACE.network(TINY)
     batch = make_batch(jax.random.key(1), TINY, CLASSES)
     batch = batch._replace(x=batch.x.astype(float))
     params = jax.jit(network.init)(jax.random.key(0))
@@ -121,13 +127,13 @@ def test_readings_are_those_of_an_exact_network() -> None:
     """Logits, activations and gradients of the extremes and of a stage left out."""
     # In float32, BatchNorm of so few pixels leaves two digits of some gradients.
     with quick_compilation(), jax.enable_x64(True):
-        read, params, batch = read_all(True, (COVARIANCE, GRADIENT, LOGITS))
+        read, params, batch = read_all(COVARIANCE, GRADIENT, LOGITS)
         for code in CODES.values():
             readings = read(jnp.asarray(code, jnp.int32))
             kernels = weights(params, code, TINY.cells)
 
             def loss(kernels: dict[str, Array], code: np.ndarray = code) -> Any:
-                logits, outputs = unrolled(kernels, batch.x, code, TINY.cells, True)
+                logits, outputs = unrolled(kernels, batch.x, code, TINY.cells)
                 return plain.cross_entropy(logits, batch.y), (logits, outputs)
 
             differentiate = jax.jit(jax.grad(loss, has_aux=True))
@@ -139,17 +145,22 @@ def test_readings_are_those_of_an_exact_network() -> None:
             plain.assert_same(plain.present(readings, GRADIENT), theirs)
 
 
-def test_without_skips_blocks_are_a_chain() -> None:
-    # In float32, BatchNorm of so few pixels leaves two digits of some gradients.
-    with quick_compilation(), jax.enable_x64(True):
-        read, params, batch = read_all(False, (LOGITS,))
-        code = CODES["one stage absent"]
-        readings = read(jnp.asarray(code, jnp.int32))
-        kernels = weights(params, code, TINY.cells)
-        logits, _ = unrolled(kernels, batch.x, code, TINY.cells, False)
-        np.testing.assert_allclose(readings[LOGITS][0], logits, 1e-6, 1e-6)
-        skipped, _ = unrolled(kernels, batch.x, code, TINY.cells, True)
-        assert np.abs(skipped - logits).max() > 0.01
+@pytest.mark.parametrize("skips", [True, False])
+@pytest.mark.parametrize("inputs", [3, 4])
+def test_blocks_add_their_input_if_the_shapes_agree(skips: bool, inputs: int) -> None:
+    mode = Mode("kaiming", "batch", False)
+    layers = Layers(1, 4, 4, mode, nnx.Rngs(0)).stacked()
+    params = jax.tree.map(lambda leaf: leaf[0], layers)
+    x = live(jax.random.normal(jax.random.key(1), (2, 6, 6, 4)), jnp.int32(inputs))
+    spec = Block(*map(jnp.int32, (1, 1, inputs, 8, 4)))
+    given = block("", x, params, spec, mode, Tap(Probe(())), skips=skips)
+    y = convolve(x, params.expand.kernel[..., :8])
+    kernel = params.depthwise.kernel[:5, :5, :, :8]
+    y = convolve(jnp.maximum(normalised(y), 0), kernel, 1, 8)
+    y = convolve(jnp.maximum(normalised(y), 0), params.project.kernel[..., :8, :])
+    added = x if skips and inputs == 4 else 0
+    expected = jnp.maximum(normalised(y) + added, 0)
+    np.testing.assert_allclose(given, expected, 1e-4, 1e-4)
 
 
 def test_proxies_share_one_program() -> None:

@@ -122,7 +122,8 @@ def fisher(*, inputs: str = "gaussian", weights: str = "kaiming") -> Proxy:
 
     def score(readings: Readings) -> Array:
         # A convolution's output follows its weights, so both are in one order.
-        per_channel = readings[sizes] / jnp.maximum(readings[widths], 1)
+        width = readings[widths].astype(readings[sizes].dtype)
+        per_channel = readings[sizes] / jnp.maximum(width, 1)
         return (per_channel * readings[information]).sum()
 
     return Proxy(

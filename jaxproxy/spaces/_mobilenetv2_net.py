@@ -2,7 +2,8 @@
 
 All architectures are one program. A resolution has one block of stride 2, and a loop
 over all others that it may have: those that an architecture lacks are skipped. Every
-block has the width of the widest, with zeros for the channels that are not there.
+block has the width of the widest, with zeros for the channels that are not there: over
+random architectures that is 5 times their multiply-adds.
 """
 
 import math

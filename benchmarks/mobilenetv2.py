@@ -1,0 +1,266 @@
+"""The MobileNetV2 space: compilations and seconds, beside PyTorch, and rankings.
+
+``python benchmarks/mobilenetv2.py --out RESULT.json [--torch-python PYTHON]
+[--accel accelnasbench_imagenet_mnasnet.csv.gz]`` scores random architectures with
+InTrain. Networks of exact widths in eager PyTorch, one thread in a process of its own,
+take turns with jaxproxy. Accel-NASBench's networks are not in the space: see
+:func:`nearest` for what is scored in their place.
+"""
+
+import argparse
+import csv
+import datetime
+import gzip
+import json
+import os
+import platform
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxproxy import __version__
+from jaxproxy.rank import bootstrap, kendall, spearman
+from jaxproxy.score import make_scorer
+from jaxproxy.spaces import SPACES
+from jaxproxy.spaces import _mobilenetv2 as host
+from jaxproxy.types import Fidelity
+
+BLOCK = 100  # of architectures; as many are timed beside PyTorch
+# Wide enough that no tensor has a single element, whose gradient has no spread.
+SPEED = Fidelity(width=4, cells=5, batch_size=8, resolution=32)
+RANKED = Fidelity(width=2, cells=3, batch_size=8, resolution=64)
+# Of Accel-NASBench's stages 2 to 7, those of MnasNet and EfficientNet-B0.
+ACCEL_WIDTHS = (24, 40, 80, 112, 192, 320)
+ACCEL_STEM, ACCEL_LAST = 16, 1280
+
+
+def blocks(code: np.ndarray, unit: int) -> dict[str, Any]:
+    """Channels and blocks of an architecture, for PyTorch."""
+    stages, found = host.stages_of(host.checked(code)), []
+    for stride, stage in zip(host.STRIDES, stages, strict=True):
+        kernel, expansion, inputs, out, middle, depth = map(int, stage)
+        for pair in range(depth):
+            before = inputs if pair == 0 else out
+            first = stride if pair == 0 else 1
+            for s, a, b in ((first, before, middle), (1, middle, out)):
+                channels = (a, expansion * b, b)
+                found.append([s, kernel, *(c * unit // host.STEP for c in channels)])
+    ends = 8 * (code[0] + 1), host.LAST_STEP * (code[-1] + 1)
+    stem, last = (int(c) * unit // host.STEP for c in ends)
+    return {"stem": stem, "last": last, "blocks": found}
+
+
+def waste(codes: np.ndarray, resolution: int) -> float:
+    """Multiply-adds that are run, all blocks at the widest, over those that exist."""
+    run, side = np.zeros(len(codes)), resolution // 2
+    stem, width = host.STEM, host.STEM
+    run += 27 * stem * side**2
+    stages = host.stages_of(host.checked(codes))
+    for stride, widest, stage in zip(host.STRIDES, host.WIDEST, stages, strict=True):
+        hidden, taps = 6 * widest, stage.kernel**2
+        first, others = 2 * stage.sub_layers > 0, 2 * stage.sub_layers
+        if stride == 2:
+            before, side = side**2, side // 2
+            behind = side**2 * hidden * (taps + widest)
+            run += before * width * hidden + behind
+            others = others - first
+        run += others * side**2 * hidden * (2 * widest + taps)
+        width = widest
+    run += side**2 * width * host.LAST + (host.LAST + 1) * 1000
+    return float(run.sum() / host.num_macs(codes, resolution=resolution).sum())
+
+
+def timed(num: int, seed: int) -> tuple[dict[str, Any], Any, np.ndarray]:
+    """Compilation and throughput of InTrain on random architectures."""
+    space = SPACES["mobilenetv2"]()
+    codes = space.sample(np.random.default_rng(seed), num)
+    scorer = make_scorer(
+        space, ["intrain"], fidelity=SPEED, devices=1, block_size=BLOCK
+    )
+    clock, cpu = time.perf_counter(), time.process_time()
+    scorer.score(codes[:1])
+    first, first_cpu = time.perf_counter() - clock, time.process_time() - cpu
+    clock, cpu = time.perf_counter(), time.process_time()
+    scores = scorer.score(codes).scores["intrain"]
+    record = {
+        "fidelity": vars(SPEED),
+        "num_archs": num,
+        "seed": seed,
+        "compilations": scorer.num_traces,
+        "first_block_seconds": round(first, 2),
+        "first_block_cpu_seconds": round(first_cpu, 2),
+        "seconds": round(time.perf_counter() - clock, 2),
+        "cpu_seconds": round(time.process_time() - cpu, 2),
+        "finite": int(np.isfinite(scores).sum()),
+        "macs_run_over_macs": round(waste(codes, SPEED.resolution), 2),
+        "load_average": round(os.getloadavg()[0], 1),
+    }
+    return record, scorer, codes
+
+
+def paired(
+    python: str, scorer: Any, codes: np.ndarray, rounds: int, seed: int
+) -> dict[str, Any]:
+    """Turns of PyTorch and jaxproxy on the same architectures."""
+    unit = SPEED.width // 2
+    job = {
+        "archs": [blocks(code, unit) for code in codes],
+        "batch_size": SPEED.batch_size,
+        "resolution": SPEED.resolution,
+        "num_classes": 1000,
+        "seed": seed,
+    }
+    script = Path(__file__).with_name("mobilenetv2_torch.py")
+    worker = subprocess.Popen(
+        [python, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert worker.stdin is not None and worker.stdout is not None
+
+    def theirs(line: str) -> dict[str, Any]:
+        assert worker.stdin is not None and worker.stdout is not None
+        worker.stdin.write(f"{line}\n")
+        worker.stdin.flush()
+        return json.loads(worker.stdout.readline())
+
+    worker.stdin.write(json.dumps(job) + "\n")
+    theirs("warm up")
+    turns = []
+    for _ in range(rounds):
+        answer = theirs("go")
+        clock, cpu = time.perf_counter(), time.process_time()
+        scores = scorer.score(codes).scores["intrain"][:, 0]
+        turns.append(
+            {
+                "torch_seconds": answer["seconds"],
+                "torch_cpu_seconds": answer["cpu_seconds"],
+                "jax_seconds": time.perf_counter() - clock,
+                "jax_cpu_seconds": time.process_time() - cpu,
+                "rho_of_scores": spearman(scores, np.array(answer["scores"])),
+            }
+        )
+    worker.stdin.close()
+    worker.wait()
+    ratio = np.median([t["torch_cpu_seconds"] / t["jax_cpu_seconds"] for t in turns])
+    return {
+        "num_archs": len(codes),
+        "torch": answer["version"],
+        "archs_per_cpu_second": {
+            side: round(
+                len(codes) / np.median([t[f"{side}_cpu_seconds"] for t in turns]), 1
+            )
+            for side in ("torch", "jax")
+        },
+        "jax_over_torch": round(float(ratio), 2),
+        "turns": turns,
+    }
+
+
+def nearest(row: dict[str, str], *, pairs: bool) -> np.ndarray:
+    """Code int32[32] in place of a network of Accel-NASBench.
+
+    Kernels, expansions and widths are its own. Its first stage, which does not change
+    the resolution, and squeeze and excitation have no place in the space; blocks come
+    in pairs, expand by their outputs and end in ReLU. A stage of l blocks is given l
+    pairs or, ``pairs``, the fewest that hold them.
+    """
+    code = np.zeros(len(host.CHOICES), np.int32)
+    code[0], code[-1] = ACCEL_STEM // host.STEP - 1, ACCEL_LAST // host.LAST_STEP - 1
+    fields = [list(map(int, row[name].split("-"))) for name in "kel"]
+    for stage, width in enumerate(ACCEL_WIDTHS):
+        kernel, expansion, depth = (values[stage + 1] for values in fields)
+        depth = (depth + 1) // 2 if pairs else depth
+        code[1 + host.GENES * stage : 1 + host.GENES * (stage + 1)] = [
+            host.KERNELS.index(kernel),
+            host.EXPANSIONS.index(expansion),
+            width // host.STEP - 1,
+            width // host.STEP - 1,
+            depth - (host.STRIDES[stage] > 1),
+        ]
+    return code
+
+
+def ranked(path: Path, num: int, seed: int) -> list[dict[str, Any]]:
+    """Rank correlations with ImageNet accuracies of Accel-NASBench."""
+    with gzip.open(path, "rt", newline="") as file:
+        rows = list(csv.DictReader(file))
+    rng = np.random.default_rng(seed)
+    sample = [rows[i] for i in sorted(rng.choice(len(rows), num, replace=False))]
+    accuracy = np.array([float(row["val_top1"]) for row in sample])
+    space = SPACES["mobilenetv2"]()
+    scorer = make_scorer(
+        space, ["intrain", "capacity"], fidelity=RANKED, devices=1, block_size=100
+    )
+    columns = [("params", "its own", [float(row["params_m"]) for row in sample])]
+    for label, pairs in (("l pairs", False), ("fewest pairs", True)):
+        codes = np.array([nearest(row, pairs=pairs) for row in sample])
+        columns.append(("params", label, space.num_params(codes)))
+        columns.append(("macs", label, space.num_macs(codes)))
+        found = scorer.score(codes).scores
+        columns += [(name, label, values[:, 0]) for name, values in found.items()]
+    records = []
+    for proxy, encoding, values in columns:
+        scores = np.asarray(values, float)
+        records.append(
+            {
+                "proxy": proxy,
+                "encoding": encoding,
+                "num_archs": num,
+                "finite": int(np.isfinite(scores).sum()),
+                "tau": kendall(scores, accuracy),
+                "tau_interval": list(bootstrap(kendall, scores, accuracy, num=200)),
+                "rho": spearman(scores, accuracy),
+                "rho_interval": list(bootstrap(spearman, scores, accuracy, num=200)),
+            }
+        )
+    return records
+
+
+def main() -> None:
+    """Prints the records, and writes them as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--torch-python")
+    parser.add_argument("--accel", type=Path)
+    parser.add_argument("--num", type=int, default=1000, help="0: no timing")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--ranked", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    result: dict[str, Any] = {
+        "date": datetime.date.today().isoformat(),
+        "versions": {"jaxproxy": __version__, "jax": jax.__version__},
+        "device": f"{jax.devices()[0].device_kind}, {platform.machine()}",
+        "cores": os.cpu_count(),
+    }
+
+    def save() -> None:
+        args.out.write_text(json.dumps(result, indent=1) + "\n")
+
+    if args.num:
+        result["speed"], scorer, codes = timed(args.num, args.seed)
+        save()
+        if args.torch_python:
+            few = codes[:BLOCK]
+            result["paired"] = paired(
+                args.torch_python, scorer, few, args.rounds, args.seed
+            )
+            save()
+    if args.accel:
+        result["accelnasbench"] = {
+            "fidelity": vars(RANKED),
+            "weights_seed": 0,
+            "sample_seed": args.seed,
+            "encoding": " ".join((nearest.__doc__ or "").split()),
+            "accuracy": "ImageNet top-1 after a shortened training, one seed",
+            "records": ranked(args.accel, args.ranked, args.seed),
+        }
+        save()
+    print(args.out.read_text())
+
+
+if __name__ == "__main__":
+    main()
