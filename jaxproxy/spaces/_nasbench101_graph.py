@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 
 from jaxproxy.spaces._nasbench101 import (
     INTERIOR,
@@ -29,9 +30,11 @@ class Graph(NamedTuple):
 
 def pruned_graph(code: Array) -> Graph:
     edges = jnp.zeros((NUM_VERTICES, NUM_VERTICES), bool)
-    edges = edges.at[SOURCES, TARGETS].set(code[: len(SOURCES)] > 0)
-    ends = jnp.arange(NUM_VERTICES)
-    fed, read = ends == 0, ends == NUM_VERTICES - 1
+    # Unsigned, or JAX would look for negative ones, in a type that x64 decides.
+    ends = SOURCES.astype(np.uint32), TARGETS.astype(np.uint32)
+    edges = edges.at[ends].set(code[: len(SOURCES)] > 0)
+    vertices = jnp.arange(NUM_VERTICES)
+    fed, read = vertices == 0, vertices == NUM_VERTICES - 1
     # After as many steps as a path can have edges, nothing changes any more.
     for _ in range(NUM_VERTICES - 1):
         fed = fed | (edges & fed[:, None]).any(0)
