@@ -23,3 +23,15 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the folder shared/data with public tables is not there")
     return folder
+
+
+# Files that share compiled scorers, which a process keeps; all others stand alone.
+_SHARING = ("test_contract.py", "test_degenerate.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keeps what shares compiled programs on one process."""
+    for item in items:
+        name = item.path.name
+        group = "scorers" if name in _SHARING else name
+        item.add_marker(pytest.mark.xdist_group(group))
