@@ -9,20 +9,17 @@ take turns with jaxproxy. Accel-NASBench's networks are not in the space: see
 
 import argparse
 import csv
-import datetime
 import gzip
 import json
 import os
-import platform
 import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
+from ranking import environment, write
 
-from jaxproxy import __version__
 from jaxproxy.rank import bootstrap, kendall, spearman
 from jaxproxy.score import make_scorer
 from jaxproxy.spaces import SPACES
@@ -231,14 +228,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     result: dict[str, Any] = {
-        "date": datetime.date.today().isoformat(),
-        "versions": {"jaxproxy": __version__, "jax": jax.__version__},
-        "device": f"{jax.devices()[0].device_kind}, {platform.machine()}",
-        "cores": os.cpu_count(),
+        **environment(),
     }
 
     def save() -> None:
-        args.out.write_text(json.dumps(result, indent=1) + "\n")
+        write(args.out, result)
 
     if args.num:
         result["speed"], scorer, codes = timed(args.num, args.seed)

@@ -10,16 +10,12 @@ sample, on which a fidelity was chosen. ``--speed N`` times N random architectur
 import argparse
 import csv
 import gzip
-import json
-import platform
 import time
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
+from ranking import environment, write
 
 from jaxproxy.proxies import parse_proxy
 from jaxproxy.rank import bootstrap, kendall, spearman
@@ -129,18 +125,13 @@ def main() -> None:
             print(result["speed"])
         results.append({**result, "records": correlate(scorer, tables)})
     report = {
-        "date": date.today().isoformat(),
-        "device": jax.devices()[0].device_kind,
-        "machine": platform.machine(),
-        "versions": {p: version(p) for p in ("jax", "jaxlib", "flax", "numpy")},
+        **environment(),
         "tables": [{k: t[k] for k in ("name", "column", "rows")} for t in tables],
         "sample": {"seed": args.seed, "skip": args.skip, "num": args.num},
         "published": PUBLISHED,
         "results": results,
     }
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(report, indent=1) + "\n")
+    write(args.out, report)
 
 
 if __name__ == "__main__":

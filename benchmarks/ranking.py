@@ -2,9 +2,11 @@
 
 import datetime
 import json
+import os
 import platform
 import time
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +54,13 @@ def timed(space: Space, proxy: str, fidelity: Fidelity, num: int) -> dict[str, A
 
 def environment() -> dict[str, Any]:
     """Versions, device and date."""
+    packages = ("jax", "jaxlib", "flax", "numpy")
     return {
-        "versions": {"jaxproxy": jaxproxy.__version__, "jax": jax.__version__},
-        "device": str(jax.devices()[0]),
-        "machine": platform.processor() or platform.machine(),
+        "versions": {"jaxproxy": jaxproxy.__version__}
+        | {name: version(name) for name in packages},
+        "device": jax.devices()[0].device_kind,
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
         "date": datetime.date.today().isoformat(),
     }
 

@@ -8,19 +8,15 @@ parameters on all architectures.
 
 import argparse
 import csv
-import datetime
 import gzip
-import json
 import os
-import platform
 import time
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
+from ranking import environment, write
 
-from jaxproxy import __version__
 from jaxproxy.rank import bootstrap, kendall, spearman
 from jaxproxy.score import make_scorer
 from jaxproxy.spaces import SPACES
@@ -105,10 +101,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     result: dict[str, Any] = {
-        "date": datetime.date.today().isoformat(),
-        "versions": {"jaxproxy": __version__, "jax": jax.__version__},
-        "device": f"{jax.devices()[0].device_kind}, {platform.machine()}",
-        "cores": os.cpu_count(),
+        **environment(),
         "speed": [timed(name, args.num, args.seed) for name in args.spaces],
     }
     if args.sss:
@@ -119,7 +112,7 @@ def main() -> None:
             "accuracy": "test accuracy after 90 epochs, one training seed",
             "records": ranked(args.sss, args.proxies, args.ranked, args.seed),
         }
-    args.out.write_text(json.dumps(result, indent=1) + "\n")
+    write(args.out, result)
     print(args.out.read_text())
 
 

@@ -167,12 +167,9 @@ def scan(
             for slot in slots
         )
 
-    def flat(values: Any) -> Any:
-        return jax.tree.map(lambda v: v.reshape(-1, *v.shape[2:]), values)
-
     sinks = {
         f"{names[0]}.{name}": {
-            kind: Rows(repeated(slots), flat(zeros(plan.table.unreached[name][kind][0],
+            kind: Rows(repeated(slots), _flat(zeros(plan.table.unreached[name][kind][0],
                                                     num)))
             for kind, slots in kinds.items()
         }
@@ -195,15 +192,20 @@ def scan(
     else:
         carry, table = lax.scan(one, carry, (xs, rows_of))
     for key, (rows, present) in table.forward.items():
-        tap.record(repeated(plan.slots[key]), flat(rows), flat(present))
+        tap.record(repeated(plan.slots[key]), _flat(rows), _flat(present))
     for name, kinds in table.unreached.items():
         key = f"{names[0]}.{name}"
         tap.sinks[key] = {
-            kind: sinks[key][kind]._replace(values=flat(rows), present=flat(present))
+            kind: sinks[key][kind]._replace(values=_flat(rows), present=_flat(present))
             for kind, (rows, present) in kinds.items()
         }
     tap.advance(num * plan.steps)
     return carry
+
+
+def _flat(values: Any) -> Any:
+    """Rows of all iterations, one after another."""
+    return jax.tree.map(lambda v: v.reshape(-1, *v.shape[2:]), values)
 
 
 def _run(

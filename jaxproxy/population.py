@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxproxy.batches import make_batch
 from jaxproxy.models import Anatomy, Model, anatomy, model_space
 from jaxproxy.proxies import Proxy, parse_proxy
 from jaxproxy.score import Scorer, make_scorer
@@ -141,7 +140,8 @@ def _complaint(
         for proxy in proxies:
             if proxy.program is not None:
                 fidelity = options["fidelity"]
-                batch = make_batch(jax.random.key(0), fidelity, space.num_classes)
+                assert space.draw is not None
+                batch = space.draw(jax.random.key(0), fidelity)
                 proxy.program(space, fidelity, batch)
         if trace:
             _ = scorer.layout

@@ -1,10 +1,10 @@
-"""Checks of codes that every space makes, with errors that name what is wrong."""
+"""What spaces have in common: checks of codes, all codes, paths through a cell."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["check_one", "checked"]
+__all__ = ["all_codes", "all_on_paths", "check_one", "checked"]
 
 
 def checked(
@@ -40,3 +40,37 @@ def check_one(code: np.ndarray, num_genes: int) -> None:
         raise ValueError(
             f"to_str takes one code [{num_genes}], got shape {list(np.shape(code))}"
         )
+
+
+def all_codes(num_values: int, num_genes: int) -> np.ndarray:
+    """All codes int32[num_values**num_genes, num_genes], the last gene fastest.
+
+    Read-only, since callers keep and share them.
+    """
+    places = num_values ** np.arange(num_genes)[::-1]
+    ranks = np.arange(num_values**num_genes)
+    codes = (ranks[:, None] // places % num_values).astype(np.int32)
+    codes.flags.writeable = False
+    return codes
+
+
+def all_on_paths(edges: Sequence[tuple[int, int]], present: np.ndarray) -> np.ndarray:
+    """Whether every present edge lies on a path from the first to the last node.
+
+    Args:
+      edges: (source, target) of the E edges of a cell, sources ascending for a target.
+      present: bool[..., E].
+
+    Returns:
+      bool[...].
+    """
+    present = np.moveaxis(present, -1, 0)
+    last = max(target for _, target in edges)
+    fed = [np.full(present.shape[1:], node == 0) for node in range(last + 1)]
+    read = [np.full(present.shape[1:], node == last) for node in range(last + 1)]
+    for (source, target), edge in zip(edges, present, strict=True):
+        fed[target] = fed[target] | (edge & fed[source])
+    for (source, target), edge in zip(edges[::-1], present[::-1], strict=True):
+        read[source] = read[source] | (edge & read[target])
+    ends = zip(edges, present, strict=True)
+    return np.all([~edge | (fed[s] & read[t]) for (s, t), edge in ends], axis=0)

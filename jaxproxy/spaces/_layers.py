@@ -26,6 +26,7 @@ __all__ = [
     "rescale",
     "tapped_bn",
     "tapped_conv",
+    "tapped_conv_bn",
     "tapped_dense",
     "tapped_ln",
 ]
@@ -154,15 +155,8 @@ class ConvBN(nnx.Module):
         self.bn = BN(outputs, mode)
 
     def __call__(self, name: str, x: Array, tap: Tap) -> Array:
-        x = tapped_conv(
-            f"{name}.conv",
-            x,
-            self.kernel[...],
-            tap,
-            stride=self.stride,
-            portable=self.bn.mode.portable,
-        )
-        return self.bn(f"{name}.bn", x, tap)
+        here = Conv(self.kernel[...], self.bn.scale[...], self.bn.bias[...])
+        return tapped_conv_bn(name, x, here, tap, self.bn.mode, stride=self.stride)
 
 
 class Conv(NamedTuple):
@@ -171,6 +165,24 @@ class Conv(NamedTuple):
     kernel: Array
     scale: Array
     bias: Array
+
+
+def tapped_conv_bn(
+    name: str,
+    x: Array,
+    here: Conv,
+    tap: Tap,
+    mode: Mode,
+    *,
+    stride: int = 1,
+    groups: int = 1,
+) -> Array:
+    """Convolution and BatchNorm of float[B, H, W, Cin], all measured."""
+    x = tapped_conv(
+        f"{name}.conv", x, here.kernel, tap,
+        stride=stride, groups=groups, portable=mode.portable,
+    )  # fmt: skip
+    return tapped_bn(f"{name}.bn", x, here.scale, here.bias, tap, mode.norm)
 
 
 class Convs(nnx.Module):

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxproxy.spaces._genes import check_one, checked
+from jaxproxy.spaces._genes import all_on_paths, check_one, checked
 from jaxproxy.spaces._space import Graph
 
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
@@ -176,16 +176,7 @@ def reachable(code: np.ndarray) -> np.ndarray:
     ones that NAS-Bench-Suite-Zero and the tables of VKDNW use.
     """
     _rank(code)
-    present = np.moveaxis(np.asarray(code) != _NONE, -1, 0)
-    shape = present.shape[1:]
-    fed = [np.ones(shape, bool)] + [np.zeros(shape, bool)] * 3
-    read = [np.zeros(shape, bool)] * 3 + [np.ones(shape, bool)]
-    for (source, target), edge in zip(EDGES, present, strict=True):
-        fed[target] = fed[target] | (edge & fed[source])
-    for (source, target), edge in zip(EDGES[::-1], present[::-1], strict=True):
-        read[source] = read[source] | (edge & read[target])
-    ends = zip(EDGES, present, strict=True)
-    return np.all([~edge | (fed[s] & read[t]) for (s, t), edge in ends], axis=0)
+    return all_on_paths(EDGES, np.asarray(code) != _NONE)
 
 
 def _count_convs(code: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

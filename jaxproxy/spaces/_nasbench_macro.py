@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxproxy.spaces._genes import check_one, checked
+from jaxproxy.spaces._genes import all_codes, check_one, checked
 from jaxproxy.spaces._space import Graph
 
 __all__ = [
@@ -46,8 +46,6 @@ KINDS = ((0, 0), (3, 3), (6, 5))
 STAGES = (2, 3, 3)
 NUM_LAYERS = sum(STAGES)
 STEM_WIDTH, HEAD_WIDTH = 32, 1280
-
-_PLACES = len(BLOCKS) ** np.arange(NUM_LAYERS)[::-1]
 
 
 class _Layer(NamedTuple):
@@ -104,10 +102,7 @@ def from_str(arch: str) -> np.ndarray:
 @functools.cache
 def enumerate_codes() -> np.ndarray:
     """All codes ``int32[6561, 8]``, read-only, in the order of their strings."""
-    ranks = np.arange(len(BLOCKS) ** NUM_LAYERS)
-    codes = (ranks[:, None] // _PLACES % len(BLOCKS)).astype(np.int32)
-    codes.flags.writeable = False
-    return codes
+    return all_codes(len(BLOCKS), NUM_LAYERS)
 
 
 def _summed(code: np.ndarray, table: list[list[int]]) -> np.ndarray:

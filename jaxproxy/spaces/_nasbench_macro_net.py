@@ -16,8 +16,7 @@ from jaxproxy.spaces._layers import (
     Convs,
     Linear,
     Mode,
-    tapped_bn,
-    tapped_conv,
+    tapped_conv_bn,
 )
 from jaxproxy.spaces._nasbench_macro import HEAD_WIDTH, KINDS, STAGES, STEM_WIDTH
 from jaxproxy.types import Array, Fidelity
@@ -138,7 +137,7 @@ class _Layers(nnx.Module):
         def identity(x: Array, tap: Tap) -> Array:
             if self.stride == 1:
                 return tap(f"{prefix}skip", x, "skip")
-            return self._conv_bn(f"{prefix}down", x, down, tap, stride=2)
+            return tapped_conv_bn(f"{prefix}down", x, down, tap, self.mode, stride=2)
 
         halves = convs[:3], convs[3:]
         blocks = [identity, *(partial(self._mobile, prefix, half) for half in halves)]
@@ -149,26 +148,12 @@ class _Layers(nnx.Module):
     def _mobile(self, prefix: str, convs: list[Conv], x: Array, tap: Tap) -> Array:
         """Inverted residual: wider, depthwise, narrower; a shortcut if shapes agree."""
         expand, depthwise, project = convs
-        y = self._conv_bn(f"{prefix}expand", x, expand, tap)
+        y = tapped_conv_bn(f"{prefix}expand", x, expand, tap, self.mode)
         y = tap(f"{prefix}expand.relu", jax.nn.relu(y), "relu")
-        groups = y.shape[-1]
-        y = self._conv_bn(f"{prefix}depthwise", y, depthwise, tap, self.stride, groups)
-        y = tap(f"{prefix}depthwise.relu", jax.nn.relu(y), "relu")
-        y = self._conv_bn(f"{prefix}project", y, project, tap)
-        return x + y if self.stride == 1 else y
-
-    def _conv_bn(
-        self,
-        name: str,
-        x: Array,
-        here: Conv,
-        tap: Tap,
-        stride: int = 1,
-        groups: int = 1,
-    ) -> Array:
-        mode = self.mode
-        x = tapped_conv(
-            f"{name}.conv", x, here.kernel, tap,
-            stride=stride, groups=groups, portable=mode.portable,
+        y = tapped_conv_bn(
+            f"{prefix}depthwise", y, depthwise, tap, self.mode,
+            stride=self.stride, groups=y.shape[-1],
         )  # fmt: skip
-        return tapped_bn(f"{name}.bn", x, here.scale, here.bias, tap, mode.norm)
+        y = tap(f"{prefix}depthwise.relu", jax.nn.relu(y), "relu")
+        y = tapped_conv_bn(f"{prefix}project", y, project, tap, self.mode)
+        return x + y if self.stride == 1 else y

@@ -20,7 +20,7 @@ import functools
 
 import numpy as np
 
-from jaxproxy.spaces._genes import check_one, checked
+from jaxproxy.spaces._genes import all_codes, check_one, checked
 from jaxproxy.spaces._space import Graph
 
 __all__ = [
@@ -41,7 +41,6 @@ NUM_LAYERS = 5
 """Cell, reduction, cell, reduction, cell."""
 
 _EXAMPLE = "64:8:24:48:16"
-_PLACES = len(WIDTHS) ** np.arange(NUM_LAYERS)[::-1]
 # Multiply-adds that take as long as what does not depend on the widths.
 _FIXED_COST = 1e7
 
@@ -79,10 +78,7 @@ def from_str(arch: str) -> np.ndarray:
 @functools.cache
 def enumerate_codes() -> np.ndarray:
     """All codes ``int32[32768, 5]``, read-only, in the official index order."""
-    ranks = np.arange(len(WIDTHS) ** NUM_LAYERS)
-    codes = (ranks[:, None] // _PLACES % len(WIDTHS)).astype(np.int32)
-    codes.flags.writeable = False
-    return codes
+    return all_codes(len(WIDTHS), NUM_LAYERS)
 
 
 def num_params(

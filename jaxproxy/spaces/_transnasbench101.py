@@ -24,7 +24,7 @@ import functools
 
 import numpy as np
 
-from jaxproxy.spaces._genes import check_one, checked
+from jaxproxy.spaces._genes import all_codes, all_on_paths, check_one, checked
 from jaxproxy.spaces._space import Graph
 
 __all__ = [
@@ -53,7 +53,6 @@ TASKS = {"class_object": 75, "class_scene": 47, "room_layout": 9}
 MODULES, WIDTH = "41414", 64
 
 _PREFIX = f"{WIDTH}-{MODULES}-"
-_PLACES = len(OPS) ** np.arange(NUM_GENES)[::-1]
 _FROM_INPUT = np.array([source == 0 for source, _ in EDGES])
 
 
@@ -92,23 +91,12 @@ def from_str(arch: str) -> np.ndarray:
 @functools.cache
 def enumerate_codes() -> np.ndarray:
     """All codes ``int32[4096, 6]``, read-only, in the order of their strings."""
-    ranks = np.arange(len(OPS) ** NUM_GENES)
-    codes = (ranks[:, None] // _PLACES % len(OPS)).astype(np.int32)
-    codes.flags.writeable = False
-    return codes
+    return all_codes(len(OPS), NUM_GENES)
 
 
 def reachable(code: np.ndarray) -> np.ndarray:
     """Whether every operation can influence the output, bool[...]."""
-    present = np.moveaxis(_checked(code) != 0, -1, 0)
-    ones = np.ones_like(present[0])
-    fed, read = [ones, ~ones, ~ones, ~ones], [~ones, ~ones, ~ones, ones]
-    for (source, target), edge in zip(EDGES, present, strict=True):
-        fed[target] = fed[target] | (edge & fed[source])
-    for (source, target), edge in zip(EDGES[::-1], present[::-1], strict=True):
-        read[source] = read[source] | (edge & read[target])
-    ends = zip(EDGES, present, strict=True)
-    return np.all([~edge | (fed[s] & read[t]) for (s, t), edge in ends], axis=0)
+    return all_on_paths(EDGES, _checked(code) != 0)
 
 
 def _cells() -> list[tuple[int, int, int]]:
