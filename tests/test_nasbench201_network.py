@@ -80,13 +80,15 @@ def world() -> World:
     return World(params, batch, make_readings(params, batch))
 
 
-def make_readings(params: Any, batch: Batch) -> Callable[[jax.Array], Readings]:
+def make_readings(
+    params: Any, batch: Batch, meters: tuple[Meter, ...] = METERS
+) -> Callable[[jax.Array], Readings]:
     @partial(jax.jit, compiler_options=QUICK)
     def readings(code: jax.Array) -> Readings:
-        scratch = make_scratch(NETWORK, params, batch, code, METERS)
+        scratch = make_scratch(NETWORK, params, batch, code, meters)
         # What an earlier architecture left there must never be read.
         left = jax.tree.map(lambda buffer: jnp.full_like(buffer, jnp.nan), scratch)
-        return collect_reusing(NETWORK, params, batch, code, METERS, left)[0]
+        return collect_reusing(NETWORK, params, batch, code, meters, left)[0]
 
     return readings
 
@@ -141,17 +143,22 @@ def test_readings_are_those_of_the_plain_network(
         np.testing.assert_allclose(given[tap], value, 1e-8, 1e-9, err_msg=str(tap))
 
 
+@pytest.mark.parametrize(
+    "meters",
+    [METERS, (TRACES, RAW, GRADIENT), (TRACES, RAW)],
+    ids=["all", "no cotangents", "forward"],
+)
 def test_tiles_read_what_the_whole_batch_reads(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, meters: tuple[Meter, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_tiles, "_TILE", 512)  # of 2 images, and 4 in later stages
     monkeypatch.setattr(_tiles, "_LARGE", 0)
-    tiled = make_readings(world.params, world.batch)
+    tiled = make_readings(world.params, world.batch, meters)
     for name in ("all 3x3", "convolutions of zeros", "random", "random too"):
         with jax.enable_x64(True):
             code = jnp.array(CODES[name])
             ours, reference = tiled(code), world.readings(code)
-        for meter in METERS:
+        for meter in meters:
             np.testing.assert_allclose(ours[meter], reference[meter], 1e-8, 1e-9)
 
 

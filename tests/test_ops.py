@@ -195,23 +195,35 @@ def test_moments_of_float32_keep_their_digits_far_from_zero() -> None:
     np.testing.assert_allclose(ops.moments(x)[1], covariance, atol=1e-4)
 
 
-def test_tiles_are_mapped_and_summed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tiles_of_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_tiles, "_TILE", 25)
-    monkeypatch.setattr(_tiles, "_LARGE", 30)
-    x, y, seen = draw(3, 6, 2, 5), draw(1, 6, 2, 5, seed=1), set()
+    monkeypatch.setattr(_tiles, "_LARGE", 50)
+    x = draw(3, 6, 2, 5)
+    tiling = ops.Tiling.of(x.shape[1:])
+    assert tiling == (3, 2)  # two images of 10 elements in 25
+    assert ops.is_large(x.shape[1:]) and not ops.is_large((5, 2, 5))
+    tiles, row = tiling.split(x), jnp.array(1, jnp.uint32)
+    check(tiling.at(tiles, row, jnp.array(2)), x[1, 4:6])
+    check(tiling.join(tiles), x)
 
-    def function(a: jax.Array, b: jax.Array) -> tuple[Any, Any]:
-        seen.add(a.shape)
-        return {"product": a * b, "image": a.sum((1, 2))}, (a - b).sum((0, 1))
+    def double(k: jax.Array, tiles: jax.Array) -> jax.Array:
+        return tiling.put(tiles, row, k, 2 * tiling.at(tiles, row, k))
 
-    mapped, total = ops.over_tiles(function, (x, jnp.array(2)), (y, jnp.array(0)))
-    assert (2, 2, 5) in seen  # two images of 10 elements in 25
-    check(mapped, {"product": x[2] * y[0], "image": x[2].sum((1, 2))})
-    check(total, (x[2] - y[0]).sum((0, 1)))
-    for fresh in (False, True):
-        added = ops.add_to_row(x, jnp.array(1), y[0], jnp.sin, fresh=jnp.array(fresh))
-        before = 0 if fresh else x[1]
-        check(added, x.at[1].set(before + jnp.sin(y[0])))
+    for when, factor in ((None, 2), (jnp.array(True), 2), (jnp.array(False), 1)):
+        doubled = tiling.join(tiling.loop(double, tiles, when))
+        check(doubled, x.at[1].multiply(factor))
+
+
+def test_gradients_of_strides_are_plain_convolutions() -> None:
+    """Dilated by the stride, a gradient would not be in XLA's fast form."""
+    x, kernel = draw(2, 8, 8, 3), draw(3, 3, 3, 4)
+
+    def loss(x: jax.Array) -> jax.Array:
+        return ops.conv(x, kernel, stride=2).sum()
+
+    text = str(jax.make_jaxpr(jax.grad(loss))(x))
+    assert "lhs_dilation=(1, 1)" in text
+    assert "lhs_dilation=(2, 2)" not in text
 
 
 def test_inside_loops_and_branches_as_outside() -> None:

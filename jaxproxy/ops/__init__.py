@@ -7,11 +7,10 @@ from jaxproxy.ops._conv import conv, conv_gradients
 from jaxproxy.ops._linalg import eigenvalues, log_determinant, singular_values
 from jaxproxy.ops._norm import batch_norm, channel_sum, gram_moments, gram_sums, moments
 from jaxproxy.ops._pool import avg_pool, max_pool
-from jaxproxy.ops._tiles import Row, add_to_row, over_tiles
+from jaxproxy.ops._tiles import Tiling, is_large
 
 __all__ = [
-    "Row",
-    "add_to_row",
+    "Tiling",
     "avg_pool",
     "batch_norm",
     "channel_sum",
@@ -20,9 +19,9 @@ __all__ = [
     "eigenvalues",
     "gram_moments",
     "gram_sums",
+    "is_large",
     "log_determinant",
     "max_pool",
     "moments",
-    "over_tiles",
     "singular_values",
 ]

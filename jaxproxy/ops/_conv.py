@@ -19,6 +19,7 @@ from jax import lax
 
 from jaxproxy.ops._conv_cpu import (
     NARROW,
+    NARROW_DW,
     conv_rows,
     dw_rows,
     sum_over_tiles,
@@ -105,7 +106,7 @@ def _window(x: Array, kernel: Array, stride: int, dilation: int, groups: int) ->
 def _conv(x: Array, kernel: Array, window: Window) -> Array:
     if _is_matmul(kernel.shape, window):
         return lax.dot_general(x, kernel[0, 0], (((3,), (0,)), ((), ())))
-    if _is_narrow(kernel.shape, window):
+    if _is_plain3(kernel.shape, window, NARROW):
         return lax.platform_dependent(
             x, kernel, cpu=conv_rows, default=functools.partial(_conv_lax, window)
         )
@@ -132,9 +133,13 @@ def _conv_lax(window: Window, x: Array, kernel: Array) -> Array:
     )
 
 
-def _is_narrow(kernel: tuple[int, ...], window: Window) -> bool:
+def _is_plain3(kernel: tuple[int, ...], window: Window, channels: int) -> bool:
     plain = window == Window((1, 1), ((1, 1), (1, 1)), (1, 1), (1, 1), 1)
-    return kernel[:2] == (3, 3) and plain and max(kernel[2:]) <= NARROW
+    return kernel[:2] == (3, 3) and plain and max(kernel[2:]) <= channels
+
+
+def _is_dense(window: Window) -> bool:
+    return window.lhs_dilation == window.rhs_dilation == (1, 1) and window.groups == 1
 
 
 def _is_depthwise(kernel: tuple[int, ...], window: Window) -> bool:
@@ -165,7 +170,7 @@ def _is_matmul(kernel: tuple[int, ...], window: Window) -> bool:
 
 def _conv_dx(dy: Array, kernel: Array, shape: tuple[int, ...], window: Window) -> Array:
     """Gradient of the input: a convolution with the kernel flipped and transposed."""
-    if window.strides != (1, 1) and window[2:] == ((1, 1), (1, 1), 1):
+    if window.strides != (1, 1) and _is_dense(window):
         return _strided_dx(dy, kernel, shape, window)
     kh, kw, per_group, out = kernel.shape
     groups = window.groups
@@ -238,7 +243,7 @@ def _conv_dw(x: Array, dy: Array, shape: tuple[int, ...], window: Window) -> Arr
     if _is_matmul(shape, window):
         return lax.dot_general(x, dy, (((0, 1, 2), (0, 1, 2)), ((), ())))[None, None]
     whole = functools.partial(_dw_batch, shape, window)
-    if _is_narrow(shape, window):
+    if _is_plain3(shape, window, NARROW_DW):
         return lax.platform_dependent(x, dy, cpu=dw_rows, default=whole)
     if is_large(x.shape) and not window.portable:
         tiled = functools.partial(sum_over_tiles, whole)

@@ -1,12 +1,14 @@
 """Forms of convolution that are faster than XLA's on CPU.
 
 * Few channels, 3x3: one matrix product of three rows side by side, with all outputs of
-  three columns; slower from 32 channels on.
+  three columns; slower from 32 channels on. The gradient of the kernel is of that form
+  up to 64 channels.
 * Large batches: the tiles of ``_tiles``.
 
 On one core with AVX-512, rows of 16 channels are 1.3 times as fast
 (``benchmarks/operations.py``). Single timings, not in the benchmarks, gave 2.5 times
-for 8 channels, and 1.3 to 2 times for tiles at 64 images.
+for 8 channels, 1.3 to 2 times for tiles at 64 images, and, with AVX2, 1.3 to 2.2 times
+for gradients of kernels of 32 and 64 channels.
 """
 
 import math
@@ -15,13 +17,13 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jax import lax
 
-from jaxproxy.ops._tiles import is_large, tile_size
+from jaxproxy.ops._tiles import Tiling, is_large
 from jaxproxy.types import Array
 
-__all__ = ["NARROW", "conv_rows", "dw_rows", "sum_over_tiles"]
+__all__ = ["NARROW", "NARROW_DW", "conv_rows", "dw_rows", "sum_over_tiles"]
 
-NARROW = 16
-"""Most channels for which rows are faster."""
+NARROW, NARROW_DW = 16, 64
+"""Most channels for which rows are faster, and the kernel's gradient by rows."""
 _GROUP = 256  # pixels of an image, from which a product for each image is faster
 
 
@@ -57,7 +59,7 @@ def sum_over_tiles(
 
 
 def _tiles(x: Array) -> Array:
-    return x.reshape(-1, tile_size(x.shape), *x.shape[1:])
+    return Tiling.of(x.shape).split(x[None])
 
 
 def _rows_product(x: Array, kernel: Array) -> Array:

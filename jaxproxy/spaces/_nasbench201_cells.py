@@ -8,9 +8,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxproxy.ops import is_large
 from jaxproxy.types import Array
 
 __all__ = [
+    "CONV1",
     "CONV3",
     "DEAD",
     "DST",
@@ -68,12 +70,16 @@ class Buffers(NamedTuple):
     nodes: Array
     """float[3N + 1, B, H, W, C]; node 3 of a cell is node 0 of the next."""
     outputs: Array
-    """float[E, B, H, W, C], outputs of 3x3 convolutions; E = 0 if only forward."""
+    """float[E, B, H, W, C], outputs of 3x3 convolutions.
+
+    If only forward, there is one row, or none where activations are small.
+    """
 
     @classmethod
     def like(cls, x: Array, edges: int, *, keep: bool) -> "Buffers":
         """Shapes for inputs like x, with room for the backward loop if to be kept."""
-        shapes = ((edges // 2 + 1, *x.shape), (edges if keep else 0, *x.shape))
+        rows = edges if keep else int(is_large(x.shape))
+        shapes = ((edges // 2 + 1, *x.shape), (rows, *x.shape))
         return cls(*(jax.ShapeDtypeStruct(shape, x.dtype) for shape in shapes))  # type: ignore[arg-type]
 
 

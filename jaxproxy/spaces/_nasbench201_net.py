@@ -21,9 +21,11 @@ from jaxproxy.spaces._nasbench201_cells import (
     Buffers,
     EdgeParams,
     Table,
+    blank_rows,
     edge_table,
     is_conv,
 )
+from jaxproxy.spaces._nasbench201_forward import make_silence
 from jaxproxy.spaces._nasbench201_grad import make_sinks, stage
 from jaxproxy.spaces._nasbench201_plain import by_cell, cell, tap_edges
 from jaxproxy.types import Array, Fidelity
@@ -175,7 +177,13 @@ class _Stage(nnx.Module):
     ) -> tuple[Array, Table]:
         like = Buffers.like(x, len(params.scale), keep=tap.probe.needs_gradients())
         buffers = tap.scratch(name, like)
-        x, outputs, table, buffers = stage(tap.probe, x, params, sinks, code, buffers)
+        if tap.planning:  # shapes are all that is asked for
+            num = len(params.scale)
+            table = blank_rows(num, make_silence(tap.probe, x))
+            outputs = jnp.zeros((params.num_cells, *x.shape), x.dtype)
+        else:
+            given = tap.probe, x, params, sinks, code, buffers
+            x, outputs, table, buffers = stage(*given)
         tap.keep(name, buffers)
         forward = jax.vmap(lambda y: tap.probe.forward("cell", Activation(y)))
         return x, table | {"cell": forward(outputs)}

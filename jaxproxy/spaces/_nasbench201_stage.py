@@ -13,29 +13,23 @@ Both are written by hand, for these reasons:
 * one Gram product gives BatchNorm its variance and the meters their covariance;
 * large buffers are scratch that the caller may keep from one architecture to the next:
   they are never cleared, and what was not written is never read;
-* activations that leave the cache are taken in tiles of the batch, inside a branch;
+* activations that leave the cache are taken in tiles of the batch, in place: each
+  operation is a loop over tiles, of no steps if the edge has another, and what is small
+  is switched to between the loops;
 * readings leave the loop as they are taken, so nothing large is kept for them.
 """
 
-import math
-from collections.abc import Callable
-from typing import NamedTuple
+import functools
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxproxy.meters import Activation, Probe
-from jaxproxy.ops import (
-    add_to_row,
-    avg_pool,
-    conv,
-    gram_moments,
-    gram_sums,
-    over_tiles,
-)
+from jaxproxy.meters import Probe
+from jaxproxy.ops import Tiling, is_large
 from jaxproxy.spaces._layers import EPS
 from jaxproxy.spaces._nasbench201_cells import (
+    CONV1,
     CONV3,
     Buffers,
     EdgeParams,
@@ -44,28 +38,15 @@ from jaxproxy.spaces._nasbench201_cells import (
     Tape,
     alive_nodes,
     at,
-    blank,
     blank_rows,
-    is_conv,
     put,
-    used_edges,
 )
+from jaxproxy.spaces._nasbench201_forward import Edge, Operations, Sums
 from jaxproxy.types import Array
 
 __all__ = ["run_stage"]
 
-_KINDS = ("relu", "conv", "bn_input", "bn", "skip", "pool")
-
-
-class _Edge(NamedTuple):
-    """What an operation gives: y = output * gain + offset, and entries of ``Tape``."""
-
-    output: Array
-    gain: Array
-    offset: Array
-    mean: Array
-    cov: Array
-    inverse: Array
+_Carry = tuple[Tape, Table]
 
 
 def run_stage(
@@ -90,11 +71,26 @@ def run_stage(
     Returns:
       The tape and forward readings.
     """
+    whole = functools.partial(_run, probe, keep, None)
+    if not is_large(x.shape):
+        return whole(x, params, code, buffers)
+    tiled = functools.partial(_run, probe, keep, Tiling.of(x.shape))
+    return lax.platform_dependent(x, params, code, buffers, cpu=tiled, default=whole)
+
+
+def _run(
+    probe: Probe,
+    keep: bool,
+    tiling: Tiling | None,
+    x: Array,
+    params: EdgeParams,
+    code: Array,
+    buffers: Buffers,
+) -> _Carry:
     num, channels = params.scale.shape
     alive = alive_nodes(code, params.bias)
     plan = Plan.forward(code, alive)
-    operations = _Operations(probe, params, code, x)
-    branches = operations.branches()
+    operations = Operations(probe, params, code, x)
     table = blank_rows(num, operations.silence)
     tape = Tape(
         buffers=buffers._replace(nodes=put(buffers.nodes, jnp.array(0), x)),
@@ -104,155 +100,129 @@ def run_stage(
         inverse=jnp.full((num, channels), EPS**-0.5, x.dtype),
     )
 
-    def step(t: Array, carry: tuple[Tape, Table]) -> tuple[Tape, Table]:
+    def step(t: Array, carry: _Carry) -> _Carry:
         tape, table = carry
-        i, target, branch = (at(v, t) for v in (plan.edge, plan.target, plan.branch))
-        nodes, outputs = tape.buffers
-        done, rows = lax.switch(branch, branches, i, at(plan.source, t), nodes)
-        nodes = add_to_row(
-            nodes,
-            target,
-            done.output,
-            lambda output: output * done.gain + done.offset,
-            fresh=at(plan.first, t),
-        )
+        if tiling is None:
+            buffers, edge, rows = _whole(operations, plan, t, tape.buffers, keep)
+        else:
+            buffers, edge, rows = _tiled(
+                operations, tiling, plan, t, tape.buffers, keep
+            )
+        i = at(plan.edge, t)
         if keep:
-            # A loop of no or one step: unlike in a branch, the buffer is not copied.
-            saves = (branch == CONV3 - 1).astype(jnp.int32)
-            outputs = lax.fori_loop(
-                0, saves, lambda _, buffer: put(buffer, i, done.output), outputs
-            )
             tape = tape._replace(
-                mean=put(tape.mean, i, done.mean),
-                cov=put(tape.cov, i, done.cov),
-                inverse=put(tape.inverse, i, done.inverse),
+                mean=put(tape.mean, i, edge.mean),
+                cov=put(tape.cov, i, edge.cov),
+                inverse=put(tape.inverse, i, edge.inverse),
             )
-        tape = tape._replace(buffers=Buffers(nodes, outputs))
+        tape = tape._replace(buffers=buffers)
         return tape, jax.tree.map(lambda table, row: put(table, i, row), table, rows)
 
     return lax.fori_loop(0, plan.length, step, (tape, table))
 
 
-class _Operations:
-    """The operations of an edge; each reads a node and measures what it computes.
-
-    All take the edge, its source node and the nodes. Readings of kinds that an
-    operation does not have are zero.
-    """
-
-    def __init__(
-        self, probe: Probe, params: EdgeParams, code: Array, like: Array
-    ) -> None:
-        """For nodes like float[B, H, W, C]."""
-        self.probe, self.params, self.code = probe, params, code
-        self.used = used_edges(code)
-        self.shape = like.shape
-        self.samples = math.prod(like.shape[:3])
-        self.silence: Table = {
-            kind: blank(lambda a, kind=kind: probe.forward(kind, Activation(a)), like)
-            for kind in _KINDS
-        }
-        channels, dtype = like.shape[-1], like.dtype
-        self.zeros = jnp.zeros(channels, dtype)
-        self.square = jnp.zeros((channels, channels), dtype)
-        ones = jnp.ones(channels, dtype)
-        self.silent = _Edge(
-            output=jnp.zeros_like(like),
-            gain=ones,
-            offset=self.zeros,
-            mean=self.zeros,
-            cov=self.square,
-            inverse=ones * EPS**-0.5,
+def _whole(
+    operations: Operations, plan: Plan, t: Array, buffers: Buffers, keep: bool
+) -> tuple[Buffers, Edge, Table]:
+    """A step of the loop, on all images at once."""
+    (nodes, outputs), branch = buffers, at(plan.branch, t)
+    i, source, target = (at(v, t) for v in (plan.edge, plan.source, plan.target))
+    operands = i, source, nodes
+    output, edge, rows = lax.switch(branch, operations.branches(), *operands)
+    before = jnp.where(at(plan.first, t), 0, at(nodes, target))
+    nodes = put(nodes, target, before + (output * edge.gain + edge.offset))
+    if keep:
+        # A loop of no or one step: unlike in a branch, the buffer is not copied.
+        saves = (branch == CONV3 - 1).astype(jnp.int32)
+        outputs = lax.fori_loop(
+            0, saves, lambda _, buffer: put(buffer, i, output), outputs
         )
+    return Buffers(nodes, outputs), edge, rows
 
-    def branches(self) -> list[Callable[..., tuple[_Edge, Table]]]:
-        """In the order of the codes, but for ``none``; the last for all-zero nodes."""
-        return [self.skip, self.conv1, self.conv3, self.pool, self.dead]
 
-    def skip(self, i: Array, source: Array, nodes: Array) -> tuple[_Edge, Table]:
-        y = at(nodes, source)
-        rows = {"skip": self.probe.forward("skip", self._activation(i, y))}
-        return self.silent._replace(output=y), self.silence | rows
+def _tiled(
+    operations: Operations,
+    tiling: Tiling,
+    plan: Plan,
+    t: Array,
+    buffers: Buffers,
+    keep: bool,
+) -> tuple[Buffers, Edge, Table]:
+    """A step of the loop, tile by tile."""
+    nodes, outputs = map(tiling.split, buffers)
+    i, source, target = (at(v, t) for v in (plan.edge, plan.source, plan.target))
+    branch, first = at(plan.branch, t), at(plan.first, t)
+    row = i if keep else jnp.zeros_like(i)
+    nothing: Sums = (operations.zeros, operations.square)
 
-    def pool(self, i: Array, source: Array, nodes: Array) -> tuple[_Edge, Table]:
-        y, _ = over_tiles(lambda x: (avg_pool(x, 3, padding=1), ()), (nodes, source))
-        rows = {"pool": self.probe.forward("pool", self._activation(i, y))}
-        return self.silent._replace(output=y), self.silence | rows
+    def x(k: Array, nodes: Array) -> Array:
+        return tiling.at(nodes, source, k)
 
-    def conv1(self, i: Array, source: Array, nodes: Array) -> tuple[_Edge, Table]:
-        def rectified(x: Array) -> Array:
-            # A barrier: XLA would write r twice, once for each of its uses.
-            return lax.optimization_barrier(jax.nn.relu(x))
+    def convolve(k: Array, carry: tuple[Array, Sums]) -> tuple[Array, Sums]:
+        outputs, sums = carry
+        z, here = operations.convolved3(i, x(k, nodes))
+        return tiling.put(outputs, row, k, z), _add(sums, here)
 
-        weight, row = self.params.conv1[i, 0, 0], (nodes, source)
-        _, sums = over_tiles(lambda x: ((), gram_sums(rectified(x))), row)
-        input_mean, input_cov = gram_moments(sums, self.samples)
-        mean, cov = input_mean @ weight, weight.T @ input_cov @ weight
-        inverse, gain, offset = self._normaliser(i, mean, cov)
-        output, _ = over_tiles(lambda x: (rectified(x) @ (weight * gain), ()), row)
-        edge = self.silent._replace(
-            output=output,
-            offset=offset,
-            mean=input_mean,
-            cov=input_cov,
-            inverse=inverse,
-        )
-        relu = self._activation(
-            i, lambda: rectified(at(nodes, source)), lambda: (input_mean, input_cov)
-        )
-        z = self._activation(
-            i, lambda: conv(relu.value, self.params.conv1[i]), lambda: (mean, cov)
-        )
-        return edge, self._measure(i, relu, z, edge)
+    def see(k: Array, sums: Sums) -> Sums:
+        return _add(sums, operations.input_sums(x(k, nodes)))
 
-    def conv3(self, i: Array, source: Array, nodes: Array) -> tuple[_Edge, Table]:
-        def convolve(x: Array) -> tuple[Array, tuple[Array, Array]]:
-            z = conv(jax.nn.relu(x), self.params.conv3[i])
-            return z, gram_sums(z)
+    outputs, sums = tiling.loop(convolve, (outputs, nothing), when=branch == CONV3 - 1)
+    sums = tiling.loop(see, sums, when=branch == CONV1 - 1)
+    edge, rows = _after(
+        operations, tiling, branch, i, source, row, nodes, outputs, sums
+    )
 
-        output, sums = over_tiles(convolve, (nodes, source))
-        mean, cov = gram_moments(sums, self.samples)
-        inverse, gain, offset = self._normaliser(i, mean, cov)
-        edge = _Edge(output, gain, offset, mean, self.square, inverse)
-        relu = self._activation(i, lambda: jax.nn.relu(at(nodes, source)))
-        z = self._activation(i, output, lambda: (mean, cov))
-        return edge, self._measure(i, relu, z, edge)
+    makers = [
+        x,
+        lambda k, nodes: operations.normalised1(i, x(k, nodes), edge),
+        lambda k, nodes: tiling.at(outputs, row, k) * edge.gain,
+        lambda k, nodes: operations.pooled(x(k, nodes)),
+        lambda k, nodes: jnp.zeros_like(x(k, nodes)),
+    ]
 
-    def dead(self, i: Array, source: Array, nodes: Array) -> tuple[_Edge, Table]:
-        """Any operation on zeros; rows of kinds that it does not have are masked."""
-        zero = self._activation(
-            i, self.silent.output, lambda: (self.zeros, self.square)
-        )
-        convolves = is_conv(self.code[i % 6])
-        offset = jnp.where(convolves, self.params.bias[i], 0)
-        edge = self.silent._replace(offset=offset)
-        others = {kind: self.probe.forward(kind, zero) for kind in ("skip", "pool")}
-        return edge, self._measure(i, zero, zero, edge) | others
+    def extend(k: Array, nodes: Array) -> Array:
+        # A branch reads its tile before the node is written to, so nothing is copied.
+        y = lax.switch(branch, makers, k, nodes) + edge.offset
+        before = jnp.where(first, 0, tiling.at(nodes, target, k))
+        return tiling.put(nodes, target, k, before + y)
 
-    def _activation(
-        self,
-        i: Array,
-        value: Array | Callable[[], Array],
-        moments: Callable[[], tuple[Array, Array]] | None = None,
-    ) -> Activation:
-        used = self.used[i % 6]
-        return Activation(value, self.shape, moments=moments, used=used)
+    nodes = tiling.loop(extend, nodes)
+    return Buffers(tiling.join(nodes), tiling.join(outputs)), edge, rows
 
-    def _normaliser(
-        self, i: Array, mean: Array, cov: Array
-    ) -> tuple[Array, Array, Array]:
-        inverse = lax.rsqrt(jnp.maximum(jnp.diagonal(cov), 0) + EPS)
-        gain = inverse * self.params.scale[i]
-        return inverse, gain, self.params.bias[i] - mean * gain
 
-    def _measure(self, i: Array, relu: Activation, z: Activation, edge: _Edge) -> Table:
-        def normalised() -> tuple[Array, Array]:
-            gain = edge.inverse * self.params.scale[i]
-            return self.params.bias[i], z.moments[1] * gain * gain[:, None]
+def _after(
+    operations: Operations,
+    tiling: Tiling,
+    branch: Array,
+    i: Array,
+    source: Array,
+    row: Array,
+    nodes: Array,
+    outputs: Array,
+    sums: Sums,
+) -> tuple[Edge, Table]:
+    """What follows from the sums of an edge; reads activations if a meter does."""
 
-        bn = self._activation(
-            i, lambda: edge.output * edge.gain + edge.offset, normalised
-        )
-        measured = {"relu": relu, "conv": z, "bn_input": z, "bn": bn}
-        rows = {kind: self.probe.forward(kind, a) for kind, a in measured.items()}
-        return self.silence | rows
+    def x() -> Array:
+        return at(tiling.join(nodes), source)
+
+    def z() -> Array:
+        return at(tiling.join(outputs), row)
+
+    def zero() -> Array:
+        return jnp.zeros(operations.shape, operations.dtype)
+
+    return lax.switch(
+        branch,
+        [
+            lambda: operations.after_copy("skip", i, x),
+            lambda: operations.after_conv1(i, x, sums),
+            lambda: operations.after_conv3(i, x, z, sums),
+            lambda: operations.after_copy("pool", i, lambda: operations.pooled(x())),
+            lambda: operations.after_dead(i, zero),
+        ],
+    )
+
+
+def _add(a: Sums, b: Sums) -> Sums:
+    return a[0] + b[0], a[1] + b[1]
