@@ -1,7 +1,7 @@
 """The backward loop of a stage of NAS-Bench-201 cells (see ``_nasbench201_stage``)."""
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -149,6 +149,27 @@ def _whole(
     return put(gradients, to_row, before + dx), table
 
 
+class _Tiles(NamedTuple):
+    """What the gradient of an edge reads, tile k of it; ``rows`` hold gradients."""
+
+    tiling: Tiling
+    nodes: Array
+    outputs: Array
+    edge: Array
+    source: Array
+    target: Array
+    """Row of the gradient of the edge's target."""
+
+    def x(self, k: Array) -> Array:
+        return self.tiling.at(self.nodes, self.source, k)
+
+    def z(self, k: Array) -> Array:
+        return self.tiling.at(self.outputs, self.edge, k)
+
+    def dy(self, k: Array, rows: Array) -> Array:
+        return self.tiling.at(rows, self.target, k)
+
+
 def _tiled(
     backward: Gradients,
     tiling: Tiling,
@@ -159,59 +180,36 @@ def _tiled(
 ) -> tuple[Array, Table]:
     """A step of the loop, tile by tile."""
     i, source, branch = (at(v, t) for v in (plan.edge, plan.source, plan.branch))
-    from_row, to_row, first = at(plan.target, t) % 4, source % 4, at(plan.first, t)
+    rows, to_row, first = tiling.split(gradients), source % 4, at(plan.first, t)
     nodes, outputs = map(tiling.split, backward.tape.buffers)
-    rows = tiling.split(gradients)
-    params = backward.params
-    zeros, square = (
-        jnp.zeros_like(params.scale[0]),
-        jnp.zeros_like(params.conv1[0, 0, 0]),
-    )
-
-    def x(k: Array) -> Array:
-        return tiling.at(nodes, source, k)
-
-    def dy(k: Array, rows: Array) -> Array:
-        return tiling.at(rows, from_row, k)
-
-    def z(k: Array) -> Array:
-        return tiling.at(outputs, i, k)
-
-    sums1 = tiling.loop(
-        lambda k, sums: _add(sums, backward.sums1(x(k), dy(k, rows))),
-        (zeros, square),
-        when=(branch == CONV1 - 1) | (branch == DEAD),
-    )
-    sums3 = tiling.loop(
-        lambda k, sums: _add(sums, backward.sums3(i, dy(k, rows), z(k))),
-        (zeros, zeros),
-        when=branch == CONV3 - 1,
-    )
+    from_row = at(plan.target, t) % 4
+    tiles = _Tiles(tiling, nodes, outputs, i, source, from_row)
+    sums1, sums3 = _sums(backward, tiles, branch, rows)
     pull1, after1 = backward.after1(i, sums1, table)
-    none = jnp.zeros_like(params.conv3[0])
+    none = jnp.zeros_like(backward.params.conv3[0])
 
     def conv1(k: Array, rows: Array) -> tuple[Array, Array]:
-        return jnp.where(x(k) > 0, pull1(x(k), dy(k, rows)), 0), none
+        x = tiles.x(k)
+        return jnp.where(x > 0, pull1(x, tiles.dy(k, rows)), 0), none
 
     def conv3(k: Array, rows: Array) -> tuple[Array, Array]:
-        dr, _, dkernel = backward.pull3(i, x(k), dy(k, rows), z(k), sums3)
-        return jnp.where(x(k) > 0, dr, 0), dkernel
+        x = tiles.x(k)
+        operands = x, tiles.dy(k, rows), tiles.z(k)
+        dr, _, dkernel = backward.pull3(i, *operands, sums3)
+        return jnp.where(x > 0, dr, 0), dkernel
+
+    pulls = [
+        lambda k, rows: (tiles.dy(k, rows), none),
+        conv1,
+        conv3,
+        lambda k, rows: (backward.spread(tiles.dy(k, rows)), none),
+        lambda k, rows: (jnp.zeros_like(tiles.dy(k, rows)), none),
+    ]
 
     def pull(k: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         rows, total = carry
         # A branch reads its tile before the row is written to, so nothing is copied.
-        dx, dkernel = lax.switch(
-            branch,
-            [
-                lambda k, rows: (dy(k, rows), none),
-                conv1,
-                conv3,
-                lambda k, rows: (backward.spread(dy(k, rows)), none),
-                lambda k, rows: (jnp.zeros_like(dy(k, rows)), none),
-            ],
-            k,
-            rows,
-        )
+        dx, dkernel = lax.switch(branch, pulls, k, rows)
         before = jnp.where(first, 0, tiling.at(rows, to_row, k))
         return tiling.put(rows, to_row, k, before + dx), total + dkernel
 
@@ -227,6 +225,29 @@ def _tiled(
         ],
     )
     return tiling.join(rows), table
+
+
+def _sums(
+    backward: Gradients, tiles: _Tiles, branch: Array, rows: Array
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """What a 1x1 and a 3x3 convolution sum over the pixels; else zeros.
+
+    Of a convolution of zeros, too, the first is the sum of dy.
+    """
+    params = backward.params
+    zeros = jnp.zeros_like(params.scale[0])
+    sums1 = tiles.tiling.loop(
+        lambda k, sums: _add(sums, backward.sums1(tiles.x(k), tiles.dy(k, rows))),
+        (zeros, jnp.zeros_like(params.conv1[0, 0, 0])),
+        when=(branch == CONV1 - 1) | (branch == DEAD),
+    )
+
+    def sum3(k: Array, sums: tuple[Array, Array]) -> tuple[Array, Array]:
+        operands = tiles.dy(k, rows), tiles.z(k)
+        return _add(sums, backward.sums3(tiles.edge, *operands))
+
+    sums3 = tiles.tiling.loop(sum3, (zeros, zeros), when=branch == CONV3 - 1)
+    return sums1, sums3
 
 
 def _add(a: Any, b: Any) -> Any:
