@@ -1,9 +1,21 @@
 """JAX as all tests have it, and paths that several tests need."""
 
+import os
+from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+
+# Compiling dominates the time of the suite. Programs are compiled without optimisation,
+# here and in other processes, but where a test asks for the fixture ``optimised``.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+if version("jaxlib").startswith("0.10."):  # others may not know the flag, and abort
+    flags = os.environ.get("XLA_FLAGS", "").split()
+    os.environ["XLA_FLAGS"] = " ".join([*flags, "--xla_cpu_use_fusion_emitters=false"])
 
 import jax
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 _ROOT = Path(__file__).resolve().parents[1]
 
@@ -14,6 +26,15 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_compilation_cache_dir", str(_ROOT / ".pytest_cache" / "jax"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+@pytest.fixture(scope="module")
+def optimised() -> Iterator[None]:
+    """Programs are compiled as users compile them."""
+    name = "jax_disable_most_optimizations"
+    jax.config.update(name, False)
+    yield
+    jax.config.update(name, True)
 
 
 @pytest.fixture(scope="session")
@@ -29,9 +50,16 @@ def shared_data() -> Path:
 _SHARING = ("test_contract.py", "test_degenerate.py")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+class _ByFile(LoadFileScheduling):
+    """One process for each file, or for several that share."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "scorers" if Path(file).name in _SHARING else file
+
+
+# Not --dist loadgroup: with pytest 9.2 it groups nothing, and says so nowhere.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _ByFile:
     """Keeps what shares compiled programs on one process."""
-    for item in items:
-        name = item.path.name
-        group = "scorers" if name in _SHARING else name
-        item.add_marker(pytest.mark.xdist_group(group))
+    return _ByFile(config, log)

@@ -1,10 +1,6 @@
 """Scorers of all proxies of the table: those with one setup share a program."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
-
-import jax
 
 from jaxproxy.proxies import PROXIES, Proxy, parse_proxy
 from jaxproxy.score import Scorer, make_scorer
@@ -25,18 +21,6 @@ TABLE: dict[str, Proxy] = {
     for name, make in PROXIES.items()
     if name not in ELSEWHERE
 } | {name: parse_proxy(name) for name in _VARIANTS}
-
-
-@contextmanager
-def quick_compilation() -> Iterator[None]:
-    """Compiles without optimisation, which takes half as long."""
-    name = "jax_disable_most_optimizations"
-    before = jax.config.read(name)
-    jax.config.update(name, True)
-    try:
-        yield
-    finally:
-        jax.config.update(name, before)
 
 
 def scorer_of(name: str) -> Scorer:

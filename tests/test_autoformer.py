@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import plain_autoformer as plain
 import pytest
-from table_scorers import quick_compilation
 
 from jaxproxy import meters
 from jaxproxy.readings import Readings, collect
@@ -189,22 +188,19 @@ def test_network_is_the_plain_one(space: Space) -> None:
     )
     x = jax.random.normal(jax.random.key(1), (3, 32, 32, 3))
     batch = Batch(x, jnp.array([0, 4, 2]))
-    with quick_compilation():
-        read = jax.jit(lambda code: collect(network, params, batch, code, METERS))
-        for code, arch in CODES:
-            given = read(jnp.array(code))
-            mine = plain.parameters(params["params"], arch)
+    read = jax.jit(lambda code: collect(network, params, batch, code, METERS))
+    for code, arch in CODES:
+        given = read(jnp.array(code))
+        mine = plain.parameters(params["params"], arch)
 
-            def loss(mine, arch=arch):
-                logits, outputs = plain.logits(mine, arch, batch.x)
-                return cross_entropy(logits, batch.y), outputs
+        def loss(mine, arch=arch):
+            logits, outputs = plain.logits(mine, arch, batch.x)
+            return cross_entropy(logits, batch.y), outputs
 
-            (_, outputs), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(
-                mine
-            )
-            _check_readings(given, mine, outputs, gradients)
-            tensors = space.num_tensors(np.array(code))
-            assert len(_rows(given, METERS[1])) == tensors
+        (_, outputs), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(mine)
+        _check_readings(given, mine, outputs, gradients)
+        tensors = space.num_tensors(np.array(code))
+        assert len(_rows(given, METERS[1])) == tensors
 
 
 def _check_readings(given, mine, outputs, gradients) -> None:
@@ -263,22 +259,20 @@ def scorer(space: Space) -> Scorer:
 
 
 def test_proxies_keep_their_contract(space: Space, scorer: Scorer) -> None:
-    with quick_compilation():
-        for proxy in scorer.proxies:
-            check_proxy(proxy, space, scorer=scorer)
-        before = scorer.num_traces
-        assert np.isfinite(
-            scorer.score(space.sample(np.random.default_rng(1), 20)).scores["dss"]
-        ).all()
+    for proxy in scorer.proxies:
+        check_proxy(proxy, space, scorer=scorer)
+    before = scorer.num_traces
+    assert np.isfinite(
+        scorer.score(space.sample(np.random.default_rng(1), 20)).scores["dss"]
+    ).all()
     assert scorer.num_traces == before
 
 
 def test_inert_genes_change_nothing(space: Space, scorer: Scorer) -> None:
     codes = np.array([CODES[1][0], space.canonical(np.array(CODES[1][0]))])
     assert (codes[0] != codes[1]).any()
-    with quick_compilation():
-        for scores in scorer.score(codes).scores.values():
-            assert scores[0] == scores[1]
+    for scores in scorer.score(codes).scores.values():
+        assert scores[0] == scores[1]
 
 
 @pytest.mark.smoke

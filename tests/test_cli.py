@@ -19,6 +19,8 @@ from jaxproxy.rank import correlate
 from jaxproxy.score import Scorer, score
 from jaxproxy.types import PRESETS, Fidelity
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 TINY = ["--width", "4", "--cells", "1", "--batch-size", "4", "--resolution", "8"]
 FIDELITY = Fidelity(4, 1, 4, 8)
 

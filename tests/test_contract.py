@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from table_scorers import BLOCK_SIZE, SPACE, TABLE, quick_compilation, scorer_of
+from table_scorers import BLOCK_SIZE, SPACE, TABLE, scorer_of
 
 from jaxproxy.meters import covariance
 from jaxproxy.proxies import Proxy
@@ -19,17 +19,15 @@ def test_a_proxy_keeps_its_contract(name: str) -> None:
     if TABLE[name].count is not None:
         check_proxy(TABLE[name], SPACE)
         return
-    with quick_compilation():
-        check_proxy(TABLE[name], SPACE, num=BLOCK_SIZE, scorer=scorer_of(name))
+    check_proxy(TABLE[name], SPACE, num=BLOCK_SIZE, scorer=scorer_of(name))
 
 
 def test_a_program_is_compiled_once() -> None:
     """For full blocks, for others, and for all proxies that share it."""
     scorer = scorer_of("jacov")
-    with quick_compilation():
-        check_proxy(TABLE["jacov"], SPACE, scorer=scorer)
-        before = scorer.num_traces
-        check_proxy(TABLE["epe_nas"], SPACE, scorer=scorer)
+    check_proxy(TABLE["jacov"], SPACE, scorer=scorer)
+    before = scorer.num_traces
+    check_proxy(TABLE["epe_nas"], SPACE, scorer=scorer)
     assert scorer.num_traces == before
 
 

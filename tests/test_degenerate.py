@@ -8,7 +8,7 @@ from functools import cache
 import jax
 import numpy as np
 import pytest
-from table_scorers import SMALL, SPACE, TABLE, quick_compilation, scorer_of
+from table_scorers import SMALL, SPACE, TABLE, scorer_of
 
 from jaxproxy.score import make_batch
 
@@ -26,8 +26,7 @@ MEASURED = [name for name, proxy in TABLE.items() if proxy.count is None]
 def _scores(name: str) -> dict[str, tuple[float, bool]]:
     """Architecture -> score and flag."""
     codes = np.stack([SPACE.from_str(arch) for arch in ARCHS.values()])
-    with quick_compilation():
-        block = scorer_of(name)(codes)
+    block = scorer_of(name)(codes)
     pairs = zip(block.scores[name][:, 0], block.valid[name][:, 0], strict=True)
     return dict(zip(ARCHS, ((float(s), bool(v)) for s, v in pairs), strict=True))
 

@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from table_scorers import quick_compilation
 
 from jaxproxy import proxies
 from jaxproxy.batches import make_batches
@@ -107,7 +106,7 @@ def _scores(number: int) -> list[dict[str, float]]:
         scores = score(prepared, jnp.asarray(golden.code(entry)))
         return {name: float(value) for name, value in scores.items()}
 
-    with jax.enable_x64(True), quick_compilation():
+    with jax.enable_x64(True):
         return [scores_of(entry) for entry in SMALL]
 
 
@@ -129,7 +128,7 @@ def test_trainability_is_pytorchs():
     def signs(first: int, n: int, shape: tuple[int, ...]) -> jax.Array:
         return jnp.stack([golden.signs(first + i, shape) for i in range(n)])
 
-    with jax.enable_x64(True), quick_compilation():
+    with jax.enable_x64(True):
         x = golden.inputs().batches[0].x
 
         @jax.jit

@@ -3,7 +3,6 @@
 import itertools
 import math
 from collections.abc import Callable
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +23,6 @@ from jaxproxy.proxies._intrain import (
 from jaxproxy.readings import Readings, collect
 from jaxproxy.types import Batch
 
-QUICK = {"xla_backend_optimization_level": 0}  # to compile, that is
 CORNERS = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]], np.float32)
 
 
@@ -118,9 +116,7 @@ EVERY_METER = (
 
 @pytest.fixture(scope="module")
 def readings() -> dict[str, Readings]:
-    collected = jax.jit(
-        lambda code: collect(*_draw(), code, EVERY_METER), compiler_options=QUICK
-    )
+    collected = jax.jit(lambda code: collect(*_draw(), code, EVERY_METER))
     return {
         "live": collected(jnp.array([1.0])),
         "dead": collected(jnp.array([0.0])),
@@ -144,9 +140,7 @@ def _variants() -> list[Proxy]:
 def test_every_variant_scores_a_live_architecture(
     readings: dict[str, Readings],
 ) -> None:
-    scored = jax.jit(
-        lambda r: [proxy.score(r) for proxy in _variants()], compiler_options=QUICK
-    )
+    scored = jax.jit(lambda r: [proxy.score(r) for proxy in _variants()])
     scores = np.array(scored(readings["live"]))
     assert np.isfinite(scores).all()
     assert (scores > 0).all()
@@ -213,7 +207,7 @@ def test_scale_of_weights_before_batch_norm_does_not_matter(
 ) -> None:
     proxy = intrain(layers="rcb", coupling="gamma")
 
-    @partial(jax.jit, compiler_options=QUICK)
+    @jax.jit
     def scaled(code: jax.Array) -> jax.Array:
         return proxy.score(collect(*_draw(factor=7), code, proxy.meters))
 

@@ -9,7 +9,6 @@ import plain_layers as plain
 import pytest
 from flax import nnx
 from plain_layers import convolve, normalised
-from table_scorers import quick_compilation
 
 from jaxproxy import meters
 from jaxproxy.meters import Probe
@@ -126,7 +125,7 @@ def read_all(*measured: meters.Meter) -> Any:
 def test_readings_are_those_of_an_exact_network() -> None:
     """Logits, activations and gradients of the extremes and of a stage left out."""
     # In float32, BatchNorm of so few pixels leaves two digits of some gradients.
-    with quick_compilation(), jax.enable_x64(True):
+    with jax.enable_x64(True):
         read, params, batch = read_all(COVARIANCE, GRADIENT, LOGITS)
         for code in CODES.values():
             readings = read(jnp.asarray(code, jnp.int32))
@@ -165,12 +164,11 @@ def test_blocks_add_their_input_if_the_shapes_agree(skips: bool, inputs: int) ->
 
 def test_proxies_share_one_program() -> None:
     tiny = Fidelity(width=2, cells=1, batch_size=4, resolution=32)
-    with quick_compilation():
-        scorer = make_scorer(
-            SPACE, ["capacity", "naswot"], fidelity=tiny, devices=1, block_size=6
-        )
-        for proxy in scorer.proxies:
-            check_proxy(proxy, SPACE, fidelity=tiny, scorer=scorer)
+    scorer = make_scorer(
+        SPACE, ["capacity", "naswot"], fidelity=tiny, devices=1, block_size=6
+    )
+    for proxy in scorer.proxies:
+        check_proxy(proxy, SPACE, fidelity=tiny, scorer=scorer)
     assert scorer.num_traces == 1
 
 

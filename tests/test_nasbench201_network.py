@@ -1,7 +1,6 @@
 """The network of NAS-Bench-201 against one written plainly, in float64."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +16,6 @@ from jaxproxy.spaces import nasbench201
 from jaxproxy.spaces._nasbench201_cells import DEAD, Plan, alive_nodes
 from jaxproxy.types import Batch, Fidelity
 
-QUICK = {"xla_backend_optimization_level": 0}  # to compile, that is
 CELLS = 2
 FIDELITY = Fidelity(width=4, cells=CELLS, batch_size=4, resolution=8)
 NETWORK = nasbench201().network(FIDELITY)
@@ -83,7 +81,7 @@ def world() -> World:
 def make_readings(
     params: Any, batch: Batch, meters: tuple[Meter, ...] = METERS
 ) -> Callable[[jax.Array], Readings]:
-    @partial(jax.jit, compiler_options=QUICK)
+    @jax.jit
     def readings(code: jax.Array) -> Readings:
         scratch = make_scratch(NETWORK, params, batch, code, meters)
         # What an earlier architecture left there must never be read.

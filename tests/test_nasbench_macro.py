@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from plain_layers import convolve, normalised
-from table_scorers import quick_compilation
 
 from jaxproxy import meters
 from jaxproxy.readings import collect
@@ -126,20 +125,18 @@ def _unrolled(weights: dict[str, Array], x: Array) -> tuple[Array, dict[str, Arr
 def test_readings_are_those_of_an_unrolled_network() -> None:
     network, batch = SPACE.network(TINY), make_batch(jax.random.key(1), TINY, 10)
     params = jax.jit(network.init)(jax.random.key(0))
-    with quick_compilation():
-        read = jax.jit(lambda code: collect(network, params, batch, code, METERS))
-        for code in CODES:
-            readings = read(jnp.array(code))
+    read = jax.jit(lambda code: collect(network, params, batch, code, METERS))
+    for code in CODES:
+        readings = read(jnp.array(code))
 
-            def loss(weights: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
-                logits, outputs = _unrolled(weights, batch.x)
-                return plain.cross_entropy(logits, batch.y), outputs
+        def loss(weights: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+            logits, outputs = _unrolled(weights, batch.x)
+            return plain.cross_entropy(logits, batch.y), outputs
 
-            plain.assert_same_readings(
-                readings, METERS, loss, _weights(params["params"], code)
-            )
+        plain.assert_same_readings(
+            readings, METERS, loss, _weights(params["params"], code)
+        )
 
 
 def test_proxies_share_one_program() -> None:
-    with quick_compilation():
-        plain.assert_one_program(SPACE, TINY)
+    plain.assert_one_program(SPACE, TINY)

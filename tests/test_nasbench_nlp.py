@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from plain_nasbench_nlp import plain_layer, plain_logits
-from table_scorers import quick_compilation
 
 from jaxproxy import meters
 from jaxproxy.proxies._epsinas import dispersion
@@ -211,12 +210,11 @@ def test_network_is_the_plain_one() -> None:
     batch = SPACE.draw(jax.random.key(1), SMALL)
     assert batch.x.shape == batch.y.shape == (3, 4)
     np.testing.assert_array_equal(batch.x[:, 1:], batch.y[:, :-1])
-    with quick_compilation():
-        read = jax.jit(
-            lambda code: collect(network, params, batch, code, METERS, loss=SPACE.loss)
-        )
-        for recipe in (GRU, TWO_STATES):
-            _check(read(jnp.asarray(code_of(recipe))), params["params"], recipe, batch)
+    read = jax.jit(
+        lambda code: collect(network, params, batch, code, METERS, loss=SPACE.loss)
+    )
+    for recipe in (GRU, TWO_STATES):
+        _check(read(jnp.asarray(code_of(recipe))), params["params"], recipe, batch)
 
 
 def _check(given: Readings, params: Any, recipe: Any, batch: Batch) -> None:
@@ -284,11 +282,10 @@ def test_equal_weights_need_float64() -> None:
 def test_proxies_keep_their_contract() -> None:
     names = ["intrain(layers=linear)", "snip", "epsinas(weights=1e-5:1e-3)"]
     scorer = make_scorer(SPACE, names, fidelity=SMALL, devices=1, block_size=6)
-    with quick_compilation():
-        for proxy in scorer.proxies:
-            check_proxy(proxy, SPACE, scorer=scorer)
-        before = scorer.num_traces
-        scorer.score(SPACE.sample(np.random.default_rng(1), 15))
+    for proxy in scorer.proxies:
+        check_proxy(proxy, SPACE, scorer=scorer)
+    before = scorer.num_traces
+    scorer.score(SPACE.sample(np.random.default_rng(1), 15))
     assert scorer.num_traces == before
 
 

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from plain_layers import convolve, normalised
-from table_scorers import quick_compilation
 
 from jaxproxy import meters
 from jaxproxy.readings import collect
@@ -155,19 +154,17 @@ def test_readings_are_those_of_an_unrolled_network() -> None:
     """Logits, activations and gradients, with and without projections."""
     network, batch = SPACE.network(TINY), make_batch(jax.random.key(1), TINY, 10)
     params = jax.jit(network.init)(jax.random.key(0))
-    with quick_compilation():
-        read = jax.jit(lambda code: collect(network, params, batch, code, METERS))
-        for code in CODES:
-            readings = read(jnp.array(code))
-            kernels = _kernels(params["params"], [g + 1 for g in code])
+    read = jax.jit(lambda code: collect(network, params, batch, code, METERS))
+    for code in CODES:
+        readings = read(jnp.array(code))
+        kernels = _kernels(params["params"], [g + 1 for g in code])
 
-            def loss(kernels: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
-                logits, outputs = _unrolled(kernels, batch.x)
-                return plain.cross_entropy(logits, batch.y), outputs
+        def loss(kernels: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+            logits, outputs = _unrolled(kernels, batch.x)
+            return plain.cross_entropy(logits, batch.y), outputs
 
-            plain.assert_same_readings(readings, METERS, loss, kernels)
+        plain.assert_same_readings(readings, METERS, loss, kernels)
 
 
 def test_proxies_share_one_program() -> None:
-    with quick_compilation():
-        plain.assert_one_program(SPACE, TINY)
+    plain.assert_one_program(SPACE, TINY)

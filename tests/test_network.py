@@ -1,6 +1,5 @@
 """Taps in users' own Linen and NNX modules, against the same network in plain JAX."""
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +14,6 @@ from jaxproxy.network import Network, Tap, from_linen, from_nnx
 from jaxproxy.readings import Readings, collect, cross_entropy
 from jaxproxy.types import Batch
 
-QUICK = {"xla_backend_optimization_level": 0}  # to compile, that is
 LAYERS = ("conv", "bn", "linear")
 FORWARD = covariance(LAYERS, rows="raw")
 SALIENCY = Meter(
@@ -111,9 +109,7 @@ def model(request: pytest.FixtureRequest) -> Model:
 @pytest.fixture(scope="module")
 def readings(model: Model) -> Readings:
     network, params, batch, _ = model
-    collected = jax.jit(
-        lambda p: collect(network, p, batch, None, METERS), compiler_options=QUICK
-    )
+    collected = jax.jit(lambda p: collect(network, p, batch, None, METERS))
     return collected(params)
 
 
@@ -217,7 +213,7 @@ def test_readings_are_the_same_again_and_under_vmap(
 ) -> None:
     network, params, (x, y), _ = model
 
-    @partial(jax.jit, compiler_options=QUICK)
+    @jax.jit
     @jax.vmap
     def each(x: jax.Array) -> Readings:
         return collect(network, params, Batch(x, y), None, METERS)

@@ -5,7 +5,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from table_scorers import quick_compilation
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 SAMPLE = 60
@@ -36,8 +35,7 @@ def test_code_runs(path, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("JAXPROXY_NOTEBOOK_SAMPLE", str(SAMPLE))
     monkeypatch.delenv("JAXPROXY_TABLE", raising=False)
     monkeypatch.chdir(tmp_path)
-    with quick_compilation():
-        run(path)
+    run(path)
     printed = capsys.readouterr().out
     assert "tau" in printed
     assert "not installed" not in printed

@@ -15,8 +15,9 @@ from jax.extend.core import jaxprs_in_params
 from jaxproxy import ops
 from jaxproxy.ops import _tiles
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 LAYOUT = ("NHWC", "HWIO", "NHWC")
-QUICK = {"xla_backend_optimization_level": 0}  # to compile, that is
 # kernel size, stride, dilation, groups, input channels, output channels
 CONVS = (
     (1, 1, 1, 1, 3, 5),
@@ -72,7 +73,7 @@ def derivatives(op: Callable[..., jax.Array]) -> Callable[..., Any]:
 
         return op(*args), first(*args), jax.grad(norm, every)(*args)
 
-    return jax.jit(run, compiler_options=QUICK)
+    return jax.jit(run)
 
 
 def plain_conv(

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from table_scorers import quick_compilation
 
 from jaxproxy.meters import Probe, log_scale, saliency
 from jaxproxy.network import Tap
@@ -65,7 +64,7 @@ def test_fixed_batch_norm_treats_images_one_by_one():
 
 def test_rescaling_changes_no_saliency():
     """In float64 the network without BatchNorm does not overflow: the plain sum."""
-    with jax.enable_x64(True), quick_compilation():
+    with jax.enable_x64(True):
         network = SPACE.network(SMALL, weights="abs", norm="none")
         params = network.init(jax.random.key(0))
         batch = Batch(jnp.ones((1, 8, 8, 3)), jnp.zeros(1, jnp.int32))

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen, nnx
-from table_scorers import quick_compilation
 
 import jaxproxy
 from jaxproxy import network
@@ -64,8 +63,7 @@ MODELS = {
 
 @pytest.fixture(scope="module", autouse=True)
 def _quickly() -> Iterator[None]:
-    with quick_compilation():
-        yield
+    yield
 
 
 @pytest.fixture(scope="module")

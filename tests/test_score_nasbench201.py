@@ -10,6 +10,8 @@ from jaxproxy.score import Scorer, make_batch, make_scorer
 from jaxproxy.spaces import nasbench201
 from jaxproxy.types import Batch, Fidelity
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 TINY = Fidelity(width=4, cells=1, batch_size=4, resolution=8)
 NB201 = nasbench201()
 NB201_CODES = np.array(

@@ -17,6 +17,8 @@ from jaxproxy.spaces import SPACES
 from jaxproxy.store import Run, StoreError
 from jaxproxy.sweep import sweep
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 CODES = request()
 
 

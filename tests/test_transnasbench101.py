@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from plain_layers import convolve, normalised
-from table_scorers import quick_compilation
 
 from jaxproxy import meters
 from jaxproxy.readings import collect
@@ -159,27 +158,25 @@ def test_readings_are_those_of_an_unrolled_network() -> None:
     assert SPACE.draw is not None
     assert SPACE.loss is not None
     batch, params = SPACE.draw(key, TINY), jax.jit(network.init)(jax.random.key(0))
-    with quick_compilation():
-        read = jax.jit(
-            lambda code: collect(network, params, batch, code, METERS, loss=SPACE.loss)
+    read = jax.jit(
+        lambda code: collect(network, params, batch, code, METERS, loss=SPACE.loss)
+    )
+    for code in CODES:
+        readings = read(jnp.array(code))
+
+        def loss(
+            weights: dict[str, Array], code: list[int] = code
+        ) -> tuple[Array, dict[str, Array]]:
+            outputs, layers = _unrolled(weights, code, batch.x)
+            return ((outputs - batch.y) ** 2).mean(), layers
+
+        plain.assert_same_readings(
+            readings, METERS, loss, _weights(params["params"], code)
         )
-        for code in CODES:
-            readings = read(jnp.array(code))
-
-            def loss(
-                weights: dict[str, Array], code: list[int] = code
-            ) -> tuple[Array, dict[str, Array]]:
-                outputs, layers = _unrolled(weights, code, batch.x)
-                return ((outputs - batch.y) ** 2).mean(), layers
-
-            plain.assert_same_readings(
-                readings, METERS, loss, _weights(params["params"], code)
-            )
 
 
 def test_proxies_share_one_program() -> None:
-    with quick_compilation():
-        plain.assert_one_program(SPACE, TINY)
+    plain.assert_one_program(SPACE, TINY)
 
 
 def test_classes_are_drawn_by_default() -> None:
