@@ -136,9 +136,7 @@ class Gradients:
         weight, (dbias, _) = self.params.conv1[i, 0, 0], sums
         mean, cov, inverse = self.tape.mean[i], self.tape.cov[i], self.tape.inverse[i]
         gain = inverse * self.params.scale[i]
-        # Covariance of r and dy, times S: everything else follows from it.
-        cross = sums[1] - mean[:, None] * dbias
-        dscale = self._dscale1(i, sums)
+        cross, dscale = self._cross1(i, sums)
         dweight = gain * (cross - (cov @ weight) * (inverse * dscale))
         kernels = weight[None, None], dweight[None, None]
         table = self._parameters(i, *kernels, dscale, dbias, table)
@@ -170,9 +168,11 @@ class Gradients:
         values = self.probe.gradient("bn_b", self.params.bias[i], dbias)
         return store(table, "bn_b", i, values)
 
-    def _dscale1(self, i: Array, sums: tuple[Array, Array]) -> Array:
+    def _cross1(self, i: Array, sums: tuple[Array, Array]) -> tuple[Array, Array]:
+        """Covariance of r and dy, times S, and dscale: the rest follows from them."""
         cross = sums[1] - self.tape.mean[i][:, None] * sums[0]
-        return (self.params.conv1[i, 0, 0] * cross).sum(0) * self.tape.inverse[i]
+        weight, inverse = self.params.conv1[i, 0, 0], self.tape.inverse[i]
+        return cross, (weight * cross).sum(0) * inverse
 
     def _normal(self, i: Array, z: Array) -> Array:
         return (z - self.tape.mean[i]) * self.tape.inverse[i]
@@ -214,7 +214,8 @@ class Gradients:
         r, weight = jax.nn.relu(x), self.params.conv1[i, 0, 0]
         z = r @ weight
         n = (z - self.tape.mean[i] @ weight) * self.tape.inverse[i]
-        dz = self._through_norm(i, dy, n, (sums[0], self._dscale1(i, sums)))
+        _, dscale = self._cross1(i, sums)
+        dz = self._through_norm(i, dy, n, (sums[0], dscale))
         return self._activations(i, (r, z, n), (dr, dz, dy), table)
 
     def _activations(
