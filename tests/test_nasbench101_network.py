@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from table_scorers import quick_compilation
 
 from jaxproxy import meters
 from jaxproxy.network import Network
@@ -148,14 +147,12 @@ def test_same_readings_as_a_plain_network(name: str) -> None:
     """Covariances of all convolutions and gradients of all weights, at exact widths."""
     matrix, ops = graph(name)
     code = nb101.from_matrix(matrix, ops)
-    with quick_compilation():
-        block = scorer().score(code[None])
-    (prepared,) = scorer()._seeded[0]
+    block = scorer().score(code[None])
+    (prepared,) = scorer()._reader._seeded[0]
     plain = Network(lambda key: None, _Plain(matrix, ops))
-    with quick_compilation():
-        theirs = jax.jit(
-            lambda: collect(plain, prepared.params, prepared.batch, None, METERS)
-        )()
+    theirs = jax.jit(
+        lambda: collect(plain, prepared.params, prepared.batch, None, METERS)
+    )()
     for meter in METERS:
         here = block.present[meter.name][0]
         names = [slot.name for slot in scorer().layout[meter.name]]
@@ -170,14 +167,12 @@ def test_same_readings_as_a_plain_network(name: str) -> None:
 
 @pytest.mark.parametrize("proxy", PROXIES, ids=lambda proxy: proxy.name)
 def test_proxies_keep_their_contract(proxy) -> None:
-    with quick_compilation():
-        check_proxy(proxy, SPACE, scorer=scorer())
+    check_proxy(proxy, SPACE, scorer=scorer())
 
 
 def test_one_program_for_all() -> None:
-    with quick_compilation():
-        codes = SPACE.sample(np.random.default_rng(1), 6)
-        scores = scorer().score(codes).scores
+    codes = SPACE.sample(np.random.default_rng(1), 6)
+    scores = scorer().score(codes).scores
     assert scorer().num_traces == 1
     for values in scores.values():
         assert len(np.unique(values)) == 6
@@ -190,8 +185,7 @@ def test_pruned_vertices_change_nothing() -> None:
     other = code.copy()
     other[[2, 21 + 2, 21 + 4]] = 1, 2, 2  # edge 0 -> 3, which none reads
     assert nb101.module_hash(other) == nb101.module_hash(code)
-    with quick_compilation():
-        scores = scorer().score(np.stack([code, other])).scores
+    scores = scorer().score(np.stack([code, other])).scores
     for values in scores.values():
         assert values[0] == values[1]
 

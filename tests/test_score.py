@@ -16,6 +16,7 @@ import jaxproxy
 from jaxproxy.meters import Meter
 from jaxproxy.network import Network, Tap, from_nnx
 from jaxproxy.proxies import Proxy, intrain, params
+from jaxproxy.reader import Reader
 from jaxproxy.score import BlockScores, Scorer, make_batch, make_scorer
 from jaxproxy.spaces import Space
 from jaxproxy.types import Batch, Fidelity
@@ -124,14 +125,14 @@ def test_devices_get_equal_work(
     """And any number of codes comes back in the order in which it was given."""
     made = []
 
-    def measured(scorer: Scorer, block: jax.Array) -> BlockScores:
+    def measured(reader: Reader, block: jax.Array) -> BlockScores:
         made.append(np.asarray(block))
         return BlockScores({"cost": cost(made[-1])[:, None]}, {}, {}, {})
 
     def cost(codes: np.ndarray) -> np.ndarray:
         return 10.0 + codes.sum(-1)
 
-    monkeypatch.setattr(Scorer, "_measured", measured)
+    monkeypatch.setattr(Reader, "__call__", measured)
     codes = np.random.default_rng(0).permutation(np.indices((3, 3, 3)).reshape(3, -1).T)
     scorer = toy(devices=4, block_size=12)
     monkeypatch.setattr(scorer, "space", dataclasses.replace(TOY, cost=cost))

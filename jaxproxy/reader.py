@@ -1,0 +1,227 @@
+"""Readings and scores of a block of architectures: one compiled program.
+
+The architecture axis is a loop on each device, sharded over devices: under ``vmap`` a
+``switch`` would run every branch.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxproxy.batches import make_batches
+from jaxproxy.network import Slot
+from jaxproxy.passes import Prepared, make_passes, make_runner, run_passes
+from jaxproxy.proxies import Proxy
+from jaxproxy.setups import Setup
+from jaxproxy.spaces import Space
+from jaxproxy.types import Array, Batch, Fidelity
+
+__all__ = ["BlockScores", "Devices", "Reader"]
+
+
+class BlockScores(NamedTuple):
+    """Scores of n codes on S seeds, on the host."""
+
+    scores: dict[str, np.ndarray]
+    """Proxy name -> float64[n, S]; what is not finite stays so."""
+    valid: dict[str, np.ndarray]
+    """Proxy name -> bool[n, S], whether the score means anything."""
+    readings: dict[str, np.ndarray]
+    """Meter name -> float[n, S, L, ...], or [n, S, M, L, ...] for M batches."""
+    present: dict[str, np.ndarray]
+    """Meter name -> bool[n, L], the slots an architecture has."""
+
+
+class Devices(NamedTuple):
+    """Devices that a block of architectures is sharded over."""
+
+    mesh: jax.sharding.Mesh
+
+    @classmethod
+    def of(cls, devices: Sequence[jax.Device]) -> "Devices":
+        """In a row."""
+        return cls(jax.sharding.Mesh(np.array(devices), ("arch",)))
+
+    @property
+    def num(self) -> int:
+        """How many."""
+        return self.mesh.size
+
+    @property
+    def shared(self) -> jax.NamedSharding:
+        """The same on each device."""
+        return jax.NamedSharding(self.mesh, jax.P())
+
+    @property
+    def by_arch(self) -> jax.NamedSharding:
+        """A slice of the first axis on each device."""
+        return jax.NamedSharding(self.mesh, jax.P("arch"))
+
+    def over_archs(self, mapped: Callable[..., Any]) -> jax.stages.Wrapped:
+        """Compiles ``mapped(shared, codes, scratch)``, sharded over devices.
+
+        The scratch is donated; it is None for a program without any.
+        """
+        over = jax.P("arch")
+        return jax.jit(
+            jax.shard_map(
+                mapped,
+                mesh=self.mesh,
+                in_specs=(jax.P(), over, over),
+                out_specs=over,
+                # True would sum the gradients of constants over devices.
+                check_vma=False,
+            ),
+            out_shardings=self.by_arch,
+            donate_argnums=2,
+        )
+
+
+class Reader:
+    """Scores of a block of codes by the readings of all passes, compiled once.
+
+    Attributes:
+      passes: what is run for each architecture and seed, shared by the proxies.
+      num_traces: how often the program was traced.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        proxies: Sequence[Proxy],
+        *,
+        fidelity: Fidelity,
+        seeds: Sequence[int],
+        images: Batch,
+        devices: Devices,
+        block_size: int,
+    ) -> None:
+        """Takes what :class:`~jaxproxy.scorer.Scorer` takes; compiles nothing yet."""
+        self.passes = make_passes(m for p in proxies for m in p.meters)
+        self.num_traces = 0
+        self._space, self._fidelity, self._images = space, fidelity, images
+        self._proxies = [proxy for proxy in proxies if proxy.score is not None]
+        self._meters = dict.fromkeys(m for p in proxies for m in p.meters)
+        self._seeds, self._devices, self._block_size = seeds, devices, block_size
+        self._runners = [make_runner(space, fidelity, one) for one in self.passes]
+        self._scratch: Any = None
+
+    def __call__(self, block: Array) -> BlockScores:
+        """Of a sharded block int32[block size, G]; of nothing, without meters."""
+        if not self._meters:
+            return BlockScores({}, {}, {}, {})
+        # Donated: none is left here if a call is interrupted.
+        scratch, self._scratch = self._scratch, None
+        run = self._run
+        if scratch is None:
+            scratch = self._clear(self._seeded[0], block, None)
+        results = []
+        for prepared in self._seeded:
+            scratch, result = run(prepared, block, scratch)
+            results.append(result)
+        self._scratch = scratch
+        scores, valid, readings, present = zip(*jax.device_get(results), strict=True)
+        scores = {k: v.astype(np.float64) for k, v in _over_seeds(scores).items()}
+        return BlockScores(
+            scores, _over_seeds(valid), _over_seeds(readings), present[0]
+        )
+
+    @cached_property
+    def layout(self) -> dict[str, tuple[Slot, ...]]:
+        """Meter name -> its slots with kind, depth and channels."""
+        if not self._meters:
+            return {}
+        code = jax.ShapeDtypeStruct((len(self._space.choices),), jnp.int32)
+        prepared = jax.eval_shape(self._prepare, 0)
+        read = partial(run_passes, self._runners)
+        return jax.eval_shape(read, prepared, code)[0].layout.slots
+
+    def _prepare(self, seed: Array | int) -> list[Prepared]:
+        """What the passes run on; equal weights and noise for equal seeds."""
+        weight_key, batch_key = jax.random.split(jax.random.key(seed))
+        space = self._space
+
+        def batches(setup: Setup) -> Batch:
+            return make_batches(
+                batch_key, setup, self._fidelity, space.num_classes, self._images,
+                space.draw,
+            )  # fmt: skip
+
+        return [
+            Prepared(
+                runner.network.init(weight_key),
+                batches(runner.run.setup),
+                jax.random.fold_in(batch_key, 0),
+            )
+            for runner in self._runners
+        ]
+
+    @cached_property
+    def _draw(self) -> Future[jax.stages.Compiled]:
+        """The program that prepares a seed, compiled in the background."""
+        lowered = jax.jit(self._prepare, out_shardings=self._devices.shared).lower(0)
+        pool = ThreadPoolExecutor(1)
+        compiled = pool.submit(lowered.compile)
+        pool.shutdown(wait=False)
+        return compiled
+
+    @cached_property
+    def _seeded(self) -> list[list[Prepared]]:
+        draw = self._draw.result()
+        return [draw(seed) for seed in self._seeds]
+
+    def _shapes(self) -> tuple[Any, Any]:
+        """Of what is prepared for a seed, and of a block of codes."""
+        prepared = jax.eval_shape(self._prepare, 0)
+        codes = (self._block_size, len(self._space.choices))
+        block = jax.ShapeDtypeStruct(codes, jnp.int32)
+        return _on(self._devices.shared, prepared), _on(self._devices.by_arch, block)
+
+    @cached_property
+    def _run(self) -> jax.stages.Compiled:
+        """Program ``(prepared, codes, scratch)`` -> scratch, readings and scores."""
+        _ = self._draw  # compiles while this one is traced
+        kept = [meter.name for meter in self._meters if meter.keep]
+
+        def mapped(prepared: list[Prepared], codes: Array, scratch: Any) -> Any:
+            def one(scratch: Any, code: Array) -> tuple[Any, Any]:
+                self.num_traces += 1
+                readings, scratch = run_passes(self._runners, prepared, code, scratch)
+                scores = {p.name: p.score(readings) for p in self._proxies if p.score}
+                valid = {
+                    p.name: p.is_valid(readings, scores[p.name]) for p in self._proxies
+                }
+                values = {name: readings.values[name] for name in kept}
+                mask = {name: readings.mask[name] for name in kept}
+                return scratch, (scores, valid, values, mask)
+
+            return lax.scan(one, scratch, codes)
+
+        shapes = self._shapes()
+        scratch = _on(self._devices.by_arch, jax.eval_shape(self._clear, *shapes, None))
+        return self._devices.over_archs(mapped).lower(*shapes, scratch).compile()
+
+    @cached_property
+    def _clear(self) -> jax.stages.Wrapped:
+        """Makes the scratch of each device; to do so for every block would be slow."""
+
+        def mapped(prepared: list[Prepared], codes: Array, _: None) -> Any:
+            runs = zip(self._runners, prepared, strict=True)
+            return [runner.scratch(given, codes[0]) for runner, given in runs]
+
+        return self._devices.over_archs(mapped)
+
+
+def _on(sharding: jax.sharding.Sharding, shapes: Any) -> Any:
+    """Shapes with a sharding."""
+    return jax.tree.map(lambda s: s.update(sharding=sharding), shapes)
+
+
+def _over_seeds(results: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {k: np.stack([r[k] for r in results], axis=1) for k in results[0]}
