@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxproxy.jacobian import Jacobian, logit_jacobian
 from jaxproxy.meters import Meter, Probe
 from jaxproxy.network import Network
 from jaxproxy.readings import Layout, Readings, collect_reusing, make_scratch
@@ -100,6 +101,10 @@ class Model(NamedTuple):
     def logits(self, params: Any, x: Array) -> Array:
         """float[B, K] of images float[B, R, R, 3]."""
         return self.network.apply(params, x, self.code, Tap(Probe(())))
+
+    def jacobian(self) -> Jacobian:
+        """Of the logits of the images, which must not depend on each other."""
+        return logit_jacobian(self.network, self.params, self.batch.x, self.code)
 
 
 class Runner(NamedTuple):

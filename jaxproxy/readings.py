@@ -1,12 +1,14 @@
 """Readings: all summaries of one architecture from one forward and backward pass."""
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from jaxproxy.meters import Meter, Probe
 from jaxproxy.network import Network
@@ -17,6 +19,7 @@ from jaxproxy.types import Array, Batch
 __all__ = [
     "Readings",
     "collect",
+    "collect_jacobian",
     "collect_reusing",
     "cross_entropy",
     "make_scratch",
@@ -138,6 +141,34 @@ def collect_reusing(
     return _collect(network, params, batch, code, meters, loss, scratch)
 
 
+def collect_jacobian(
+    network: Network,
+    params: Any,
+    x: Array,
+    code: Array | None,
+    meters: Sequence[Meter],
+) -> tuple[Array, Readings]:
+    """Logits float[B, K], and readings of one backward pass for each of K classes.
+
+    What is differentiated is the sum over images of the logits of a class; readings of
+    gradients have a second axis K.
+
+    Raises:
+      ValueError: as :func:`collect`.
+    """
+    run = _Run(network, params, x, code, Probe.of(meters))
+    logits, pull_back, arrays = jax.vjp(
+        lambda sinks: run(sinks, None)[:2], run.zero_sinks(None), has_aux=True
+    )
+
+    def of_class(one_hot: Array) -> Any:
+        return pull_back(jnp.broadcast_to(one_hot, logits.shape))[0]
+
+    gradients = lax.map(of_class, jnp.eye(logits.shape[1], dtype=logits.dtype))
+    gradients = jax.tree.map(lambda g: jnp.moveaxis(g, 0, 1), gradients)
+    return logits, run.readings(arrays, gradients)
+
+
 def _collect(
     network: Network,
     params: Any,
@@ -147,45 +178,73 @@ def _collect(
     loss: Callable[[Array, Array], Array],
     scratch: Any,
 ) -> tuple[Readings, Any]:
-    probe = Probe.of(meters)
-    # Slots are static, so they leave a trace by this list; arrays must not.
-    taps: list[Tap] = []
-
-    def run(
-        sinks: Any, scratch: Any, *, planning: bool = False
-    ) -> tuple[Array, tuple[Any, Any, Any], Any]:
-        tap = Tap(probe, sinks, scratch, planning=planning)
-        output = tap("logits", network.apply(params, batch.x, code, tap), "logits")
-        taps.append(tap)
-        forward = [(rows.values, rows.present) for rows in tap.forward]
-        values = {n: {k: r.values for k, r in s.items()} for n, s in tap.sinks.items()}
-        present = {
-            n: {k: r.present for k, r in s.items()} for n, s in tap.sinks.items()
-        }
-        return output, (forward, values, present), tap.kept
-
-    if not probe.needs_gradients():
-        _, (forward, _, _), kept = run(None, scratch)
-        return _stack(probe, _rows(taps[-1].forward, forward)), kept
+    run = _Run(network, params, batch.x, code, Probe.of(meters))
+    if not run.probe.needs_gradients():
+        _, arrays, kept = run(None, scratch)
+        return run.readings(arrays), kept
 
     def objective(sinks: Any, scratch: Any) -> tuple[Array, Any]:
         output, arrays, _ = run(sinks, scratch)
         return loss(output, batch.y), arrays
 
-    template = jax.eval_shape(lambda: run(None, scratch, planning=True)[1][1])
-    sinks = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), template)
     differentiate = jax.grad(objective, argnums=(0, 1), has_aux=True)
-    (gradients, kept), (forward, values, present) = differentiate(sinks, scratch)
-    rows = _rows(taps[-1].forward, forward)
-    for name, kinds in taps[-1].sinks.items():
-        for kind, row in kinds.items():
-            measured = _measured(gradients[name][kind], values[name][kind])
-            rows.append(Rows(row.slots, measured, present[name][kind]))
-    return _stack(probe, rows), kept
+    (gradients, kept), arrays = differentiate(run.zero_sinks(scratch), scratch)
+    return run.readings(arrays, gradients), kept
 
 
-def _rows(static: list[Rows], arrays: list[tuple[Any, Any]]) -> list[Rows]:
-    return [Rows(s.slots, v, p) for s, (v, p) in zip(static, arrays, strict=True)]
+class _Run:
+    """A network as a function of the sinks of its taps."""
+
+    def __init__(
+        self, network: Network, params: Any, x: Array, code: Array | None, probe: Probe
+    ) -> None:
+        self.probe = probe
+        self._apply = functools.partial(network.apply, params, x, code)
+        # Slots are static, so they leave a trace by this attribute; arrays must not.
+        self._tap = Tap(probe)
+
+    def __call__(
+        self, sinks: Any, scratch: Any, *, planning: bool = False
+    ) -> tuple[Array, "_Arrays", Any]:
+        """Output, readings without gradients, and what is left of the scratch."""
+        tap = Tap(self.probe, sinks, scratch, planning=planning)
+        output = tap("logits", self._apply(tap), "logits")
+        self._tap = tap
+        arrays = _Arrays(
+            [(rows.values, rows.present) for rows in tap.forward],
+            {n: {k: (r.values, r.present) for k, r in rows.items()}
+             for n, rows in tap.sinks.items()},
+        )  # fmt: skip
+        return output, arrays, tap.kept
+
+    def zero_sinks(self, scratch: Any) -> Any:
+        """Zeros for every sink."""
+        planned = jax.eval_shape(lambda: self(None, scratch, planning=True)[1])
+        shapes = {n: {k: values for k, (values, _) in kinds.items()}
+                  for n, kinds in planned.unreached.items()}  # fmt: skip
+        return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+
+    def readings(self, arrays: "_Arrays", gradients: Any = None) -> Readings:
+        """Of the last run, with the gradients of its sinks."""
+        rows = [
+            Rows(rows.slots, *row)
+            for rows, row in zip(self._tap.forward, arrays.forward, strict=True)
+        ]
+        for name, kinds in (gradients or {}).items():
+            for kind, gradient in kinds.items():
+                unreached, present = arrays.unreached[name][kind]
+                slots = self._tap.sinks[name][kind].slots
+                rows.append(Rows(slots, _measured(gradient, unreached), present))
+        return _stack(self.probe, rows)
+
+
+class _Arrays(NamedTuple):
+    """What a tap was handed, without the slots."""
+
+    forward: list[tuple[Values, Array | None]]
+    """Values, and which slots are present."""
+    unreached: dict[str, dict[str, tuple[Values, Array | None]]]
+    """The same of each sink and kind, for want of a gradient."""
 
 
 def _measured(gradient: Values, unreached: Values) -> Values:

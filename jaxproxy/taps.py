@@ -8,6 +8,7 @@ keeps none of the gradients themselves.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +19,7 @@ from jax.extend.core import get_opaque_trace_state
 from jaxproxy.meters import Activation, Probe
 from jaxproxy.types import Array
 
-__all__ = ["REACHED", "Rows", "Slot", "Tap", "Values"]
+__all__ = ["REACHED", "Rows", "Slot", "Tap", "Values", "tap_slope"]
 
 Values = dict[str, Array]
 
@@ -80,6 +81,7 @@ class Tap:
         self._given = sinks
         self._scratch = scratch
         self._names: set[str] = set()
+        self._parameters: dict[str, Slot] = {}
         self._depth = 0
         self._trace = get_opaque_trace_state(convention="flax")
 
@@ -125,6 +127,7 @@ class Tap:
         channels = weight.shape[-1] if weight.ndim else 1
         slots = (Slot(name, kind, self.advance(), channels),)
         self.kinds.add(kind)
+        self._parameters[name] = slots[0]
         alone = self.probe.wants("weight", kind)
         if not (alone or self.probe.wants("gradient", kind)):
             return weight
@@ -136,6 +139,31 @@ class Tap:
         values = {**_row(unused), REACHED: jnp.zeros(1, weight.dtype)}
         sink = self.sink(name, {kind: Rows(slots, values)})
         return _tap_parameter(self.probe, kind, weight, size, sink[kind])
+
+    def slope(self, name: str, y: Array, derivative: Callable[[], Array]) -> Array:
+        """Measures the slopes of a parameter, image by image, and returns ``y``.
+
+        Those of the loss by the tensor's first element, float[B]. They are the
+        derivatives of a sum of losses of images that do not depend on each other.
+
+        Args:
+          name: of a parameter that was tapped before.
+          y: float[B, ..., C], output of its layer, linear in the element.
+          derivative: gives that of ``y[..., 0]`` by the element, float[B, ...]; the
+            other channels do not depend on it.
+
+        Raises:
+          ValueError: as for activations.
+        """
+        slot = self._parameters[name]
+        if not self.probe.wants("slope", slot.kind):
+            return y
+        key = f"{name}.slope"
+        self.claim(key)
+        unused = self.probe.slope(slot.kind, jnp.zeros(len(y), y.dtype))
+        sink = self.sink(key, {slot.kind: Rows((slot,), _row(unused))})
+        mine = {meter: row[0] for meter, row in sink[slot.kind].items()}
+        return tap_slope(self.probe, slot.kind, y, derivative(), mine)
 
     def record(
         self, slots: tuple[Slot, ...], values: Values, present: Array | None = None
@@ -252,4 +280,25 @@ def _tap_parameter_backward(
 
 _tap_parameter.defvjp(
     lambda probe, kind, w, size, sink: (w, (w, size)), _tap_parameter_backward
+)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def tap_slope(
+    probe: Probe, kind: str, y: Array, derivative: Array, sink: Values
+) -> Array:
+    """Returns ``y``; the gradient of the sink is the reading of :meth:`Tap.slope`."""
+    return y
+
+
+def _tap_slope_backward(
+    probe: Probe, kind: str, derivative: Array, cotangent: Array
+) -> tuple[Array, None, Values]:
+    products = cotangent[..., 0] * derivative
+    slopes = products.reshape(len(products), -1).sum(1)
+    return cotangent, None, probe.slope(kind, slopes)
+
+
+tap_slope.defvjp(
+    lambda probe, kind, y, derivative, sink: (y, derivative), _tap_slope_backward
 )

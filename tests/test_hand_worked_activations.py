@@ -2,6 +2,7 @@
 
 import functools
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ import numpy as np
 from hand_worked import linear, score, score_readings, tapped
 
 from jaxproxy import proxies
+from jaxproxy.jacobian import Jacobian
 from jaxproxy.network import Block, Network, Tap
 from jaxproxy.proxies import Proxy
 from jaxproxy.spaces import nasbench201
@@ -128,8 +130,9 @@ def _fisher(proxy: Proxy, logit: int) -> float:
     """Of three images; the n-th moves one logit by sqrt(3 - n) per unit of tensor n."""
     jacobian = np.zeros((3, 2, 3))
     jacobian[range(3), logit, range(3)] = np.sqrt([3, 2, 1])
-    # Two equal logits for each image, shown once for each class.
-    return score_readings(proxy, jacobian.reshape(6, 3), np.zeros((6, 1, 1, 2)))[0]
+    given = Jacobian(*map(jnp.asarray, (np.zeros((3, 2)), jacobian, np.ones(3, bool))))
+    spectrum = proxy.meters[0].measure(SimpleNamespace(jacobian=lambda: given))
+    return score_readings(proxy, spectrum[None], np.ones(3))[0]
 
 
 def test_vkdnw_entropy_of_a_diagonal_fisher_matrix() -> None:

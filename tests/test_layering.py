@@ -21,10 +21,12 @@ slots
 flow marks flax_layers
 network
 readings
+jacobian
 passes batches
 proxies
 spaces
 models search
+reader
 scorer
 score
 population

@@ -44,6 +44,8 @@ WHOLE = {
     "accuracies_of_constants",
     "accuracies_of_draws",
     "classes",
+    "first_slopes",  # of elements: it sees no channels
+    "fisher_spectrum",
     "gradient_flow",
     "tangent_kernel",
     "trainability",

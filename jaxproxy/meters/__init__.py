@@ -7,9 +7,11 @@ from jaxproxy.meters._covariance import (
     renyi_entropy,
     spectrum,
 )
+from jaxproxy.meters._fisher import fisher_spectrum
 from jaxproxy.meters._gradient import (
     PARAMETERS,
     first_gradient,
+    first_slopes,
     gradient,
     gradient_norm,
     gradient_signs,
@@ -56,7 +58,9 @@ __all__ = [
     "covariance",
     "features",
     "first_gradient",
+    "first_slopes",
     "fisher_information",
+    "fisher_spectrum",
     "gradient",
     "gradient_flow",
     "gradient_norm",

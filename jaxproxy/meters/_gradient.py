@@ -9,6 +9,7 @@ from jaxproxy.types import Array
 __all__ = [
     "PARAMETERS",
     "first_gradient",
+    "first_slopes",
     "gradient",
     "gradient_norm",
     "gradient_signs",
@@ -97,6 +98,17 @@ def first_gradient(params: Params = "all") -> Meter:
     kinds, label = as_kinds(params, PARAMETERS)
     name = f"first_gradient({label})"
     return Meter(name, kinds, "gradient", lambda w, g: g.reshape(-1)[0], keep=False)
+
+
+def first_slopes(params: Params = "all") -> Meter:
+    """Derivatives by the first element of each tensor, float[P, B]; for scores only.
+
+    One for each image, where images do not depend on each other. Only networks that tap
+    their slopes have them (see :meth:`~jaxproxy.taps.Tap.slope`).
+    """
+    kinds, label = as_kinds(params, PARAMETERS)
+    name = f"first_slopes({label})"
+    return Meter(name, kinds, "slope", lambda slopes: slopes, keep=False)
 
 
 def weight_norm(params: Params = "weights") -> Meter:

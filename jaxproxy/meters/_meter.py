@@ -21,13 +21,14 @@ class Meter:
       kinds: tap kinds it reads, e.g. ``("conv",)``; none for ``network``.
       phase: when it is taken. ``forward``: from the activation; ``backward``: from the
         activation and the gradient of the loss; ``weight``: from a parameter tensor;
-        ``gradient``: from a parameter tensor and its gradient; ``network``: from the
+        ``gradient``: from a parameter tensor and its gradient; ``slope``: from the
+        derivatives by its first element, one for each image; ``network``: from the
         network as a whole, which it may differentiate as it likes.
       measure: ``forward(activation)``, ``backward(activation, cotangent)``,
-        ``weight(weight)``, ``gradient(weight, grad)`` or ``network(model)``, giving one
-        small array. What ``backward`` gives is zero where the cotangent is, since such
-        taps are left out. Parameters of different sizes may give vectors of different
-        lengths, which get zeros behind.
+        ``weight(weight)``, ``gradient(weight, grad)``, ``slope(slopes)`` or
+        ``network(model)``, giving one small array. What ``backward`` gives is zero
+        where the cotangent is, since such taps are left out. Parameters of different
+        sizes may give vectors of different lengths, which get zeros behind.
       sized: whether a ``weight`` or ``gradient`` meter also takes, as its last
         argument, the number of elements that exist, int32[] or ``None`` for all. Where
         widths are data, tensors have the size of the widest, zeros in between.
@@ -41,7 +42,7 @@ class Meter:
 
     name: str
     kinds: tuple[str, ...]
-    phase: Literal["forward", "backward", "weight", "gradient", "network"]
+    phase: Literal["forward", "backward", "weight", "gradient", "slope", "network"]
     measure: Callable[..., Array] = field(compare=False, repr=False)
     setup: Setup = DEFAULT
     keep: bool = True
@@ -106,13 +107,17 @@ class Probe:
         meters = self.select("gradient", kind)
         return {m.name: m.measure(weight, grad, *_size(m, size)) for m in meters}
 
+    def slope(self, kind: str, slopes: Array) -> dict[str, Array]:
+        """Summaries of the slopes float[B] of a parameter, by meter name."""
+        return {m.name: m.measure(slopes) for m in self.select("slope", kind)}
+
     def wants(self, phase: str, *kinds: str) -> bool:
         """Whether any meter of this phase reads one of the kinds."""
         return any(self.select(phase, kind) for kind in kinds)
 
     def needs_gradients(self) -> bool:
         """Whether a backward pass is needed at all."""
-        return any(m.phase in ("backward", "gradient") for m in self.meters)
+        return any(m.phase in ("backward", "gradient", "slope") for m in self.meters)
 
 
 def _size(meter: Meter, size: Array | None) -> tuple[Array | None, ...]:

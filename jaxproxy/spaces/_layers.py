@@ -1,6 +1,7 @@
 """Layers that the networks of spaces are made of, with their taps."""
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -16,12 +17,14 @@ from jaxproxy.types import Array
 __all__ = [
     "BN",
     "EPS",
+    "FIXED",
     "Conv",
     "ConvBN",
     "Convs",
     "Linear",
     "Mode",
     "Reduction",
+    "first_products",
     "normalise",
     "rescale",
     "tapped_bn",
@@ -34,14 +37,29 @@ __all__ = [
 EPS = 1e-5
 """Of BatchNorm and LayerNorm."""
 
+FIXED = (1 + EPS) ** -0.5
+"""Factor of BatchNorm in evaluation mode before any training."""
+
 
 def normalise(z: Array, scale: Array, bias: Array, norm: str) -> Array:
     """BatchNorm of float[B, H, W, C] in a mode of ``setups.NORMS``."""
     if norm == "batch":
         return batch_norm(z, scale, bias, EPS)
     if norm == "fixed":
-        return z * (scale * (1 + EPS) ** -0.5) + bias
+        return z * (scale * FIXED) + bias
     return z
+
+
+def first_products(x: Array, size: int, stride: int = 1) -> Array:
+    """What the first element of a kernel meets, float[B, H, W] of float[B, R, R, C].
+
+    That is the derivative by it of the first channel of a convolution with padding
+    ``(size - 1) // 2``.
+    """
+    low = (size - 1) // 2
+    height, width = ((side + 2 * low - size) // stride + 1 for side in x.shape[1:3])
+    x = jnp.pad(x[..., 0], [(0, 0), (low, 0), (low, 0)])
+    return x[:, : height * stride : stride, : width * stride : stride]
 
 
 def rescale(x: Array) -> tuple[Array, Array]:
@@ -66,8 +84,9 @@ def tapped_conv(
 ) -> Array:
     """Convolution float[B, H, W, C] by float[k, k, Cin / groups, C], both measured."""
     kernel = tap.parameter(f"{name}.weight", kernel, "conv_w")
-    x = conv(x, kernel, stride=stride, groups=groups, portable=portable)
-    return tap(name, x, "conv")
+    y = conv(x, kernel, stride=stride, groups=groups, portable=portable)
+    first = partial(first_products, x, kernel.shape[0], stride)
+    return tap(name, tap.slope(f"{name}.weight", y, first), "conv")
 
 
 def tapped_bn(
@@ -77,7 +96,11 @@ def tapped_bn(
     x = tap(f"{name}.input", x, "bn_input")
     scale = tap.parameter(f"{name}.weight", scale, "bn_w")
     bias = tap.parameter(f"{name}.bias", bias, "bn_b")
-    return tap(name, normalise(x, scale, bias, norm), "bn")
+    y = normalise(x, scale, bias, norm)
+    if norm == "fixed":
+        y = tap.slope(f"{name}.weight", y, lambda: x[..., 0] * FIXED)
+        y = tap.slope(f"{name}.bias", y, lambda: jnp.ones_like(y[..., 0]))
+    return tap(name, y, "bn")
 
 
 def tapped_dense(
@@ -86,7 +109,9 @@ def tapped_dense(
     """Dense layer float[..., Cin] by float[Cin, C] plus float[C], all measured."""
     kernel = tap.parameter(f"{name}.weight", kernel, kind)
     bias = tap.parameter(f"{name}.bias", bias, "linear_b")
-    return tap(name, x @ kernel + bias, "linear")
+    y = tap.slope(f"{name}.weight", x @ kernel, lambda: x[..., 0])
+    y = tap.slope(f"{name}.bias", y + bias, lambda: jnp.ones_like(y[..., 0]))
+    return tap(name, y, "linear")
 
 
 def tapped_ln(name: str, x: Array, affine: Array, tap: Tap, norm: str) -> Array:

@@ -11,7 +11,14 @@ from jax import lax
 
 from jaxproxy.meters import Activation, Probe
 from jaxproxy.network import Block, Network, Rows, Slot, Tap, from_nnx
-from jaxproxy.spaces._layers import BN, ConvBN, Mode, Reduction, rescale
+from jaxproxy.spaces._layers import (
+    BN,
+    ConvBN,
+    Mode,
+    Reduction,
+    rescale,
+    tapped_dense,
+)
 from jaxproxy.spaces._nasbench201_cells import (
     DST,
     NONE,
@@ -27,7 +34,13 @@ from jaxproxy.spaces._nasbench201_cells import (
 )
 from jaxproxy.spaces._nasbench201_forward import make_silence
 from jaxproxy.spaces._nasbench201_grad import make_sinks, stage
-from jaxproxy.spaces._nasbench201_plain import by_cell, cell, tap_edges
+from jaxproxy.spaces._nasbench201_plain import (
+    by_cell,
+    cell,
+    make_slope_sinks,
+    split_sinks,
+    tap_edges,
+)
 from jaxproxy.types import Array, Fidelity
 
 __all__ = ["TinyNetwork", "network"]
@@ -101,9 +114,8 @@ class TinyNetwork(nnx.Module):
             x = cells(i * (self.cells + 1), x, code, tap)
         x = tap("lastact.relu", jax.nn.relu(self.last("lastact.bn", x, tap)), "relu")
         x = tap("features", x, "features")
-        kernel = tap.parameter("classifier.weight", self.kernel[...], "linear_w")
-        bias = tap.parameter("classifier.bias", self.bias[...], "linear_b")
-        return tap("classifier", x.mean((1, 2)) @ kernel + bias, "linear")
+        kernel, bias = self.kernel[...], self.bias[...]
+        return tapped_dense("classifier", x.mean((1, 2)), kernel, bias, tap)
 
     def blocks(self, code: Array) -> tuple[Block, ...]:
         """Stem, cells and reductions, as functions of their parameters and input."""
@@ -152,6 +164,9 @@ class _Stage(nnx.Module):
         params = self.params()
         slots = _Slots(first, params.num_cells, x.shape[-1], code, tap.advance)
         sinks = make_sinks(tap.probe, x, params, code)
+        if self.mode.norm == "fixed":
+            for kind, blanks in make_slope_sinks(tap.probe, x, params).items():
+                sinks[kind] = sinks[kind] | blanks
         rows = {k: slots.rows(k, v) for k, v in sinks.items()}
         given = tap.sink(f"cells.{first}", rows)
         sinks = {kind: given.get(kind, {}) for kind in sinks}
@@ -203,22 +218,23 @@ class _Stage(nnx.Module):
                 f"{name}: activation gradients are measured with norm='batch' only, "
                 f"not {norm!r}"
             )
-        tensors = {kind: sinks[kind] for kind in ("conv_w", "bn_w", "bn_b")}
+        slopes, tensors = split_sinks(probe, sinks)
         if any(tensors.values()):
             params = tap_edges(probe, params, tensors, code)
 
-        def step(x: Array, params: EdgeParams) -> tuple[Array, Table]:
-            x, table = cell(probe, norm, code, params, x)
+        def step(x: Array, here: tuple[EdgeParams, Table]) -> tuple[Array, Table]:
+            params, slopes = here
+            x, table = cell(probe, norm, code, params, x, slopes)
             scale = jnp.zeros((), x.dtype)
             if norm == "none":
                 x, scale = rescale(x)
-            here = {
+            outputs = {
                 "cell": probe.forward("cell", Activation(x)),
                 "log_scale": probe.forward("log_scale", Activation(scale[None])),
             }
-            return x, table | here
+            return x, table | outputs
 
-        x, table = lax.scan(step, x, by_cell(params))
+        x, table = lax.scan(step, x, (by_cell(params), by_cell(slopes)))
         for kind in table.keys() - {"cell", "log_scale"}:
             table[kind] = jax.tree.map(
                 lambda v: v.reshape(-1, *v.shape[2:]), table[kind]

@@ -1,0 +1,91 @@
+"""Derivatives of logits by single parameters, image by image."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxproxy.meters import Meter, Probe, first_gradient, first_slopes, weight_size
+from jaxproxy.network import Network
+from jaxproxy.readings import Readings, collect, collect_jacobian
+from jaxproxy.setups import LOSSES
+from jaxproxy.taps import Tap
+from jaxproxy.types import Array, Batch
+
+__all__ = ["Jacobian", "logit_jacobian"]
+
+
+class Jacobian(NamedTuple):
+    """Of the logits of B images and K classes by the first elements of P tensors."""
+
+    logits: Array
+    """float[B, K]"""
+    values: Array
+    """float[B, K, P], tensors in the network's order."""
+    present: Array
+    """bool[P], which of the tensors the architecture has."""
+
+
+def logit_jacobian(
+    network: Network, params: Any, x: Array, code: Array | None
+) -> Jacobian:
+    """Of images that do not depend on each other: BatchNorm uses no batch.
+
+    One forward pass, and one backward pass for each class, to the outputs of layers
+    only, if the network taps the slopes of all its parameters; else one of both for
+    every image and class.
+    """
+    given = network, params, x, code
+    return _by_class(*given) if _taps_slopes(*given) else _one_by_one(*given)
+
+
+def _taps_slopes(network: Network, params: Any, x: Array, code: Array | None) -> bool:
+    """Whether there are slopes of every parameter."""
+    slopes, sizes = first_slopes(), weight_size("all")
+    found: list[Tap] = []
+
+    def trace() -> None:
+        tap = Tap(Probe.of([slopes, sizes]), planning=True)
+        network.apply(params, x, code, tap)
+        found.append(tap)
+
+    jax.eval_shape(trace)
+    (tap,) = found
+    named = {slot.name for rows in tap.forward for slot in rows.slots}
+    return named == {
+        slot.name
+        for kinds in tap.sinks.values()
+        for rows in kinds.values()
+        if slopes.name in rows.values
+        for slot in rows.slots
+    }
+
+
+def _by_class(network: Network, params: Any, x: Array, code: Array | None) -> Jacobian:
+    meter = first_slopes()
+    logits, readings = collect_jacobian(network, params, x, code, [meter])
+    return Jacobian(logits, readings[meter].transpose(2, 1, 0), readings.present(meter))
+
+
+def _one_by_one(
+    network: Network, params: Any, x: Array, code: Array | None
+) -> Jacobian:
+    meter = first_gradient()
+    logits = network.apply(params, x, code, Tap(Probe(())))
+    num_images, num_classes = logits.shape
+
+    def of(pair: tuple[Array, Array]) -> tuple[Array, Array]:
+        image, y = pair
+        readings = _collected(network, params, Batch(image[None], y[None]), code, meter)
+        return readings[meter], readings.present(meter)
+
+    classes = jnp.tile(jnp.arange(num_classes), num_images)
+    values, present = lax.map(of, (jnp.repeat(x, num_classes, axis=0), classes))
+    return Jacobian(logits, values.reshape(num_images, num_classes, -1), present[0])
+
+
+def _collected(
+    network: Network, params: Any, batch: Batch, code: Array | None, meter: Meter
+) -> Readings:
+    return collect(network, params, batch, code, [meter], loss=LOSSES["logit"])
