@@ -95,7 +95,10 @@ def measure(
         }
         theirs = SUITE_ZERO.get(base)
         if theirs is not None:
-            other = np.array([scores[arch][theirs] for arch in archs])
+            # Theirs are of architectures without unreachable operations.
+            other = np.array(
+                [scores.get(arch, {}).get(theirs, np.nan) for arch in archs]
+            )
             both = np.isfinite(values) & np.isfinite(other)
             record["suite_zero_rho"] = spearman(values[both], other[both])
         # Invalid scores rank last, as in the published tables.
