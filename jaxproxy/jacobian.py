@@ -9,7 +9,7 @@ from jax import lax
 from jaxproxy.meters import Meter, Probe, first_gradient, first_slopes, weight_size
 from jaxproxy.network import Network
 from jaxproxy.readings import Readings, collect, collect_jacobian
-from jaxproxy.setups import LOSSES
+from jaxproxy.setups import LOSSES, check_logits
 from jaxproxy.taps import Tap
 from jaxproxy.types import Array, Batch
 
@@ -35,8 +35,14 @@ def logit_jacobian(
     One forward pass, and one backward pass for each class, to the outputs of layers
     only, if the network taps the slopes of all its parameters; else one of both for
     every image and class.
+
+    Raises:
+      ValueError: the outputs are no logits.
     """
     given = network, params, x, code
+    tap = Tap(Probe(()), planning=True)
+    logits = jax.eval_shape(lambda: network.apply(params, x, code, tap))
+    check_logits(logits.shape)
     return _by_class(*given) if _taps_slopes(*given) else _one_by_one(*given)
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "WEIGHTS",
     "Setup",
     "check_choices",
+    "check_logits",
     "cross_entropy",
 ]
 
@@ -36,6 +37,14 @@ def check_choices(**options: tuple[str, Collection[str]]) -> None:
             raise ValueError(f"unknown {name} {value!r}; choose from {sorted(choices)}")
 
 
+def check_logits(shape: tuple[int, ...], y: Array | None = None) -> None:
+    """Raises ValueError unless outputs are logits [B, K], and labels, if given, [B]."""
+    if len(shape) != 2:
+        raise ValueError(f"logits [B, K] are needed, not outputs {list(shape)}")
+    if y is not None and y.ndim != 1:
+        raise ValueError(f"classes [B] are needed, not targets {list(y.shape)}")
+
+
 def cross_entropy(logits: Array, y: Array) -> Array:
     """Mean softmax cross-entropy of float[B, K] logits and int32[B] classes."""
     log_p = jax.nn.log_softmax(logits)
@@ -47,6 +56,7 @@ def _sum(logits: Array, y: Array) -> Array:
 
 
 def _one_logit(logits: Array, y: Array) -> Array:
+    check_logits(logits.shape)
     return jnp.take_along_axis(logits, y[:, None], axis=1).sum()
 
 

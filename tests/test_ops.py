@@ -111,6 +111,33 @@ def test_conv_gradients_are_convs_gradients(groups: int) -> None:
     check(ops.conv_gradients(x, kernel, dy, **options), backward(dy))
 
 
+@pytest.mark.parametrize("case", [(3, 2), (3, 1), (5, 2), (3, 3)], ids=str)
+def test_conv_transpose_spreads_pixels_and_convolves(case: tuple[int, int]) -> None:
+    size, stride = case
+    high = size // 2 + stride - 1
+
+    def plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        config = [(0, 0, 0), *[(size // 2, high, stride - 1)] * 2, (0, 0, 0)]
+        spread = lax.pad(x, jnp.zeros((), x.dtype), config)
+        return lax.conv_general_dilated(
+            spread, kernel[::-1, ::-1], (1, 1), "VALID", dimension_numbers=LAYOUT
+        )
+
+    args = draw(2, 3, 4, 3), draw(size, size, 3, 5, seed=1)
+    ours = derivatives(partial(ops.conv_transpose, stride=stride))(*args)
+    check(ours, derivatives(plain)(*args))
+    assert ours[0].shape == (2, 3 * stride, 4 * stride, 5)
+
+
+def test_conv_transpose_by_hand() -> None:
+    """Two pixels in a row: a first pixel loses the first row and column of its own."""
+    x = jnp.array([1.0, 10.0]).reshape(1, 1, 2, 1)
+    kernel = jnp.arange(1.0, 10).reshape(3, 3, 1, 1)
+    y = ops.conv_transpose(x, kernel, stride=2)[0, :, :, 0]
+    expected = [[5, 6 + 40, 50, 60], [8, 9 + 70, 80, 90]]
+    np.testing.assert_array_equal(y, expected)
+
+
 def test_conv_keeps_float32() -> None:
     x, kernel = draw(1, 4, 4, 2).astype(jnp.float32), jnp.ones((3, 3, 2, 2), "float32")
     y, gradient = jax.value_and_grad(lambda k: ops.conv(x, k).sum())(kernel)

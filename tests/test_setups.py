@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxproxy.batches import make_batch, make_batches
-from jaxproxy.setups import WEIGHTS, Setup
+from jaxproxy.setups import LOSSES, WEIGHTS, Setup, check_logits
 from jaxproxy.types import Batch, Fidelity
 
 SMALL = Fidelity(width=4, cells=1, batch_size=3, resolution=8)
@@ -104,3 +104,13 @@ def test_too_few_images():
         ValueError, match="2 batches of 3 images are needed, and 0 were"
     ):
         _make(Setup(inputs="images", batches=2))
+
+
+def test_outputs_that_are_no_logits_are_refused():
+    with pytest.raises(
+        ValueError, match=r"\[B, K\] are needed, not outputs \[2, 4, 3\]"
+    ):
+        LOSSES["logit"](jnp.zeros((2, 4, 3)), jnp.zeros(2, int))
+    with pytest.raises(ValueError, match=r"\[B\] are needed, not targets \[2, 3\]"):
+        check_logits((2, 3), jnp.zeros((2, 3)))
+    check_logits((2, 3), jnp.zeros(2, int))

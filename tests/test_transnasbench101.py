@@ -1,5 +1,7 @@
 """TransNAS-Bench-101's micro space: counts, and a network written out."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,25 +35,25 @@ def test_space_keeps_its_contract(task: str) -> None:
 def test_counts_by_hand() -> None:
     ends = 27 * 32 + 64 + 9 * 32 * 64 + 128 + 513 * 9
     none = np.zeros(6, int)
-    assert host.num_params(none, outputs=9) == ends
+    assert host.num_params(none, task="room_layout") == ends
     assert host.num_tensors(none) == 8
     macs = 27 * 32 * 32**2 + 9 * 32 * 64 * 16**2 + 513 * 9
-    assert host.num_macs(none, outputs=9, resolution=64) == macs
+    assert host.num_macs(none, task="room_layout", resolution=64) == macs
     # A skip out of the input is a reduction in cells 0, 4 and 8, and free elsewhere.
     skip = np.array([1, 0, 0, 0, 0, 0])
     pairs = [(64, 128), (128, 256), (256, 512)]
     reductions = sum(a * b + 2 * b for a, b in pairs)
-    assert host.num_params(skip, outputs=9) == ends + reductions
+    assert host.num_params(skip, task="room_layout") == ends + reductions
     assert host.num_tensors(skip) == 8 + 12
     work = sum(a * b * side**2 for (a, b), side in zip(pairs, (8, 4, 2), strict=True))
-    assert host.num_macs(skip, outputs=9, resolution=64) == macs + work
+    assert host.num_macs(skip, task="room_layout", resolution=64) == macs + work
     # One inside of every cell: 4 cells of 128 channels, 4 of 256, 2 of 512.
     inner = np.array([0, 0, 3, 0, 0, 0])
     convs = sum(n * (9 * c * c + 2 * c) for n, c in ((4, 128), (4, 256), (2, 512)))
-    assert host.num_params(inner, outputs=9) == ends + convs
+    assert host.num_params(inner, task="room_layout") == ends + convs
     work = sum(n * 9 * (c * s) ** 2 for n, c, s in ((4, 128, 8), (4, 256, 4)))
     work += 2 * 9 * (512 * 2) ** 2
-    assert host.num_macs(inner, outputs=9, resolution=64) == macs + work
+    assert host.num_macs(inner, task="room_layout", resolution=64) == macs + work
 
 
 @given(st.lists(st.integers(0, 3), min_size=6, max_size=6))
@@ -76,8 +78,8 @@ def test_malformed_strings_are_explained(arch: str, message: str) -> None:
 
 
 def test_bad_arguments_are_refused() -> None:
-    with pytest.raises(ValueError, match="unknown task 'normal'; choose from"):
-        transnasbench101_micro(task="normal")
+    with pytest.raises(ValueError, match="unknown task 'depth'; choose from"):
+        transnasbench101_micro(task="depth")
     with pytest.raises(ValueError, match="must be even, not 3"):
         SPACE.network(Fidelity(3, 1, 2, 32))
     with pytest.raises(ValueError, match="multiple of 32, got 48"):
@@ -93,8 +95,8 @@ def test_reachable() -> None:
     np.testing.assert_array_equal(host.reachable(codes), [True, False, True])
 
 
-def _weights(params: dict, code: list[int]) -> dict[str, Array]:
-    """Name -> weights of an architecture with two cells a module."""
+def _kernels(params: dict, code: list[int]) -> dict[str, Array]:
+    """Name -> kernel of an architecture with two cells a module, but for its head."""
     found = {f"stem.{i}.conv": params["stem"][i]["kernel"] for i in (0, 1)}
     for k in range(10):
         for e, (source, target) in enumerate(host.EDGES):
@@ -117,7 +119,35 @@ def _weights(params: dict, code: list[int]) -> dict[str, Array]:
                     found[f"{name}.conv_b"] = both[..., half:]
             if op > 1:
                 found[f"{name}.conv"] = rows[0][op]["kernel"][rows[1]]
-    return found | {"head": params["head"]["kernel"]}
+    return found
+
+
+@pytest.mark.parametrize("task", host.TASKS)
+def test_counts_are_those_of_the_network(task: str) -> None:
+    network = transnasbench101_micro(task=task).network(Fidelity(64, 2, 2, 64))
+    params = jax.eval_shape(network.init, jax.random.key(0))["params"]
+    head, none = jax.tree.leaves(params["head"]), np.zeros(6, int)
+    x = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+    stem = 27 * 32 * 32**2 + 9 * 32 * 64 * 16**2
+    for code in CODES:
+        kernels = jax.eval_shape(lambda p, code=code: _kernels(p, code), params)
+        sizes = {name: math.prod(kernel.shape) for name, kernel in kernels.items()}
+        affine = sum(2 * kernel.shape[-1] for kernel in kernels.values())
+        total = sum(sizes.values()) + affine + sum(math.prod(v.shape) for v in head)
+        assert host.num_params(np.array(code), task=task) == total
+        # Both halves of a reduction have one BatchNorm.
+        norms = sum(not name.endswith("conv_b") for name in kernels)
+        tensors = len(kernels) + 2 * norms + len(head)
+        assert host.num_tensors(np.array(code), task=task) == tensors
+        weights = kernels | {"head": jax.ShapeDtypeStruct((512, 1), jnp.float32)}
+        _, outputs = jax.eval_shape(
+            lambda w, x, code=code: _unrolled(w, code, x), weights, x
+        )
+        work = sum(n * math.prod(outputs[name].shape[1:3]) for name, n in sizes.items())
+        found, bare = (
+            host.num_macs(c, task=task, resolution=64) for c in (np.array(code), none)
+        )
+        assert found - bare == (work - stem) * (host.TILES if task == "jigsaw" else 1)
 
 
 def _unrolled(
@@ -170,9 +200,9 @@ def test_readings_are_those_of_an_unrolled_network() -> None:
             outputs, layers = _unrolled(weights, code, batch.x)
             return ((outputs - batch.y) ** 2).mean(), layers
 
-        plain.assert_same_readings(
-            readings, METERS, loss, _weights(params["params"], code)
-        )
+        weights = _kernels(params["params"], code)
+        weights["head"] = params["params"]["head"]["kernel"]
+        plain.assert_same_readings(readings, METERS, loss, weights)
 
 
 def test_proxies_share_one_program() -> None:

@@ -9,6 +9,7 @@ from jax import lax
 
 from jaxproxy.meters._meter import Meter
 from jaxproxy.ops import eigenvalues
+from jaxproxy.setups import check_logits
 from jaxproxy.types import Array
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def classes() -> Meter:
     def measure(model: "Model") -> Array:
         x, y = model.batch
         logits = jax.eval_shape(model.logits, model.params, x)
+        check_logits(logits.shape, y)
         return jax.nn.one_hot(y, logits.shape[1], dtype=logits.dtype)
 
     return Meter("classes", (), "network", measure, keep=False, cost="forward")
@@ -126,7 +128,12 @@ def _inner(a: Any, b: Any) -> Array:
 def _tangent_kernel(model: "Model") -> Array:
     x, _ = model.batch
 
-    sums, pull_back = jax.vjp(lambda p: model.logits(p, x).sum(1), model.params)
+    def summed(params: Any) -> Array:
+        logits = model.logits(params, x)
+        check_logits(logits.shape)
+        return logits.sum(1)
+
+    sums, pull_back = jax.vjp(summed, model.params)
 
     # The forward pass is run once, not for every image.
     def of_image(cotangent: Array) -> Array:
@@ -143,6 +150,7 @@ def _tangent_kernel(model: "Model") -> Array:
 def _accuracy(model: "Model", params: Any) -> Array:
     x, y = model.batch
     logits = model.logits(params, x)
+    check_logits(logits.shape, y)
     # Networks of equal weights have equal logits: rounding must not choose among them.
     slack = 1e3 * jnp.finfo(logits.dtype).eps * jnp.abs(logits).max(1, keepdims=True)
     first = (logits >= logits.max(1, keepdims=True) - slack).argmax(1)

@@ -3,7 +3,7 @@
 Arrays are NHWC, kernels HWIO, strides and dilations are equal in both directions.
 """
 
-from jaxproxy.ops._conv import conv, conv_gradients
+from jaxproxy.ops._conv import conv, conv_gradients, conv_transpose
 from jaxproxy.ops._linalg import eigenvalues, log_determinant, singular_values
 from jaxproxy.ops._norm import batch_norm, channel_sum, gram_moments, gram_sums, moments
 from jaxproxy.ops._pool import avg_pool, max_pool
@@ -16,6 +16,7 @@ __all__ = [
     "channel_sum",
     "conv",
     "conv_gradients",
+    "conv_transpose",
     "eigenvalues",
     "gram_moments",
     "gram_sums",

@@ -34,7 +34,7 @@ from jaxproxy.ops._grouped import (
 from jaxproxy.ops._tiles import is_large
 from jaxproxy.types import Array
 
-__all__ = ["conv", "conv_gradients"]
+__all__ = ["conv", "conv_gradients", "conv_transpose"]
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
@@ -81,6 +81,26 @@ def conv_gradients(
     """Gradients of :func:`conv` for its input and kernel, for hand-written VJPs."""
     window = _window(x, kernel, stride, dilation, groups)
     return _conv_backward(window, (x, kernel), dy)
+
+
+def conv_transpose(
+    x: Array, kernel: Array, *, stride: int, portable: bool = False
+) -> Array:
+    """Transposed convolution, the adjoint of :func:`conv` by a kernel of odd size.
+
+    PyTorch's with ``padding=(k - 1) // 2, output_padding=stride - 1``.
+
+    Args:
+      x: float[B, H, W, Cin].
+      kernel: float[k, k, Cin, Cout].
+      stride: how many times larger the sides of the output are.
+      portable: see :func:`conv`.
+    """
+    pads = [((k - 1) // 2, (k - 1) // 2) for k in kernel.shape[:2]]
+    window = Window((stride, stride), (pads[0], pads[1]), (1, 1), (1, 1), 1, portable)
+    batch, height, width, _ = x.shape
+    shape = (batch, stride * height, stride * width, kernel.shape[3])
+    return _conv_dx(x, kernel.swapaxes(2, 3), shape, window)
 
 
 def _window(x: Array, kernel: Array, stride: int, dilation: int, groups: int) -> Window:

@@ -8,10 +8,14 @@ The network: 3x3 convolutions with stride 2 to 32 and 64 channels; five modules 
 cells, of which the first, third and fifth halve the resolution and double the channels
 in their first cell, up to 512; a head. There, an edge out of a cell's input has stride
 2, and a skip is the official factorised reduction, two 1x1 convolutions on pixels one
-apart. The shapes are those of the published training code; the head is that of the
-task, and only the heads of classifications and regressions of vectors are here:
-autoencoding, surface normals and segmentation have convolutional decoders, and a jigsaw
-shows nine tiles at once.
+apart. The shapes are those of the published training code.
+
+The head is that of the task. Classes and room layouts have a linear layer on the mean
+over pixels. A jigsaw shows the network nine tiles of an image, 64 pixels wide, one by
+one, and has a linear layer on the means of all: which of 1,000 permutations it is.
+Autoencoding, surface normals and segmentation have decoders of 3x3 convolutions with
+biases, BatchNorm and leaky rectifiers, five of them transposed, which double the
+resolution; behind the last convolution there is no BatchNorm.
 
 Except for the string functions, functions take one code or any array of codes, genes
 last, and drop that axis.
@@ -21,6 +25,8 @@ References:
 """
 
 import functools
+import itertools
+from typing import NamedTuple
 
 import numpy as np
 
@@ -33,8 +39,11 @@ __all__ = [
     "NUM_GENES",
     "OPS",
     "TASKS",
+    "TILES",
     "WIDTH",
+    "Layer",
     "cost",
+    "decoder",
     "enumerate_codes",
     "from_str",
     "graph",
@@ -48,11 +57,31 @@ __all__ = [
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3")
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 NUM_GENES = len(EDGES)
-TASKS = {"class_object": 75, "class_scene": 47, "room_layout": 9}
-"""Outputs of each task."""
+TASKS = {
+    "class_object": 75,
+    "class_scene": 47,
+    "room_layout": 9,
+    "jigsaw": 1000,
+    "autoencoder": 3,
+    "normal": 3,
+    "segmentsemantic": 17,
+}
+"""Outputs of each task: of an image, or of a pixel where there is a decoder."""
+TILES = 9
+"""Of a jigsaw."""
 MODULES, WIDTH = "41414", 64
 
 _PREFIX = f"{WIDTH}-{MODULES}-"
+_IMAGES = (
+    (1024, 1024, 512, 512, 256, 128, 64, 64, 32, 32, 16, 32, 16),
+    (4, 6, 8, 10, 12),
+)
+_DECODERS = {
+    "autoencoder": _IMAGES,
+    "normal": _IMAGES,
+    "segmentsemantic": ((1024, 512, 256, 128, 64, 32, 32), (2, 3, 4, 5, 6)),
+}
+"""Channels behind each layer but the last, and which layers are transposed."""
 _FROM_INPUT = np.array([source == 0 for source, _ in EDGES])
 
 
@@ -109,8 +138,37 @@ def _cells() -> list[tuple[int, int, int]]:
     return cells
 
 
-def num_params(code: np.ndarray, *, outputs: int = 75) -> np.ndarray:
-    """Trainable parameters ``int64[...]`` with a linear head of some outputs."""
+class Layer(NamedTuple):
+    """A 3x3 convolution of a decoder."""
+
+    inputs: int
+    outputs: int
+    up: bool
+    """Whether it is transposed, of stride 2."""
+
+
+def decoder(task: str, width: int = WIDTH) -> tuple[Layer, ...]:
+    """Layers of a task's decoder; none if its head is linear.
+
+    Raises:
+      ValueError: a width of which some layer has a fraction that is no integer.
+    """
+    if task not in _DECODERS:
+        return ()
+    channels, ups = _DECODERS[task]
+    part = WIDTH // min(channels)
+    if width % part:
+        raise ValueError(
+            f"the decoder of {task} has layers of width / {part} channels, so width "
+            f"must be a multiple of {part}, not {width}"
+        )
+    behind = [8 * width, *(width * c // WIDTH for c in channels), TASKS[task]]
+    pairs = enumerate(itertools.pairwise(behind))
+    return tuple(Layer(a, b, i in ups) for i, (a, b) in pairs)
+
+
+def num_params(code: np.ndarray, *, task: str = "class_object") -> np.ndarray:
+    """Trainable parameters ``int64[...]`` with the head of a task."""
     code = _checked(code)
     stem = 27 * WIDTH // 2 + WIDTH + 9 * WIDTH**2 // 2 + 2 * WIDTH
     total = np.full(code.shape[:-1], stem)
@@ -121,26 +179,42 @@ def num_params(code: np.ndarray, *, outputs: int = 75) -> np.ndarray:
             skip = one if from_input and stride == 2 else 0
             table = np.array([0, skip, one, one + 8 * inputs * after])
             total = total + table[code[..., edge]]
-    return total + (_cells()[-1][1] + 1) * outputs
+    if layers := decoder(task):
+        convs = sum((9 * inputs + 1) * outputs for inputs, outputs, _ in layers)
+        return total + convs + sum(2 * layer.outputs for layer in layers[:-1])
+    return total + _linear(task)
 
 
-def num_tensors(code: np.ndarray) -> np.ndarray:
+def num_tensors(code: np.ndarray, *, task: str = "class_object") -> np.ndarray:
     """Named parameter tensors ``int64[...]``: a reduction has two kernels."""
     code = _checked(code)
     convs = np.array([0, 0, 3, 3])[code].sum(-1) * len(_cells())
     strided = sum(stride == 2 for _, _, stride in _cells())
     skips = 4 * strided * ((code == 1) & _FROM_INPUT).sum(-1)
-    return 3 * 2 + convs + skips + 2
+    # A layer of a decoder has a BatchNorm too, except the last.
+    head = 4 * len(decoder(task)) - 2 if decoder(task) else 2
+    return 3 * 2 + convs + skips + head
 
 
 def num_macs(
-    code: np.ndarray, *, outputs: int = 75, resolution: int = 256
+    code: np.ndarray, *, task: str = "class_object", resolution: int | None = None
 ) -> np.ndarray:
     """Multiply-adds of one image ``int64[...]``: convolutions and the linear layer.
+
+    A bias counts one for each output. A transposed convolution counts its kernel once
+    for each pixel of its input, and a jigsaw all nine tiles.
+
+    Args:
+      code: integer[..., 6].
+      task: name in :data:`TASKS`.
+      resolution: of images or of a jigsaw's tiles; 256, or 64 for those, by default.
 
     Raises:
       ValueError: the resolution is not a positive multiple of 32.
     """
+    tiles = TILES if task == "jigsaw" else 1
+    if resolution is None:
+        resolution = 256 if tiles == 1 else 64
     if resolution < 32 or resolution % 32:
         raise ValueError(f"resolution must be a multiple of 32, got {resolution}")
     code, side = _checked(code), resolution // 4
@@ -152,12 +226,30 @@ def num_macs(
             one = (before if from_input else after) * after * side**2
             skip = one if from_input and stride == 2 else 0
             total = total + np.array([0, skip, one, 9 * one])[code[..., edge]]
-    return total + (_cells()[-1][1] + 1) * outputs
+    head = _decoder_macs(task, side) if decoder(task) else _linear(task)
+    return tiles * total + head
 
 
-def cost(codes: np.ndarray) -> np.ndarray:
+def _linear(task: str) -> int:
+    """Parameters, and multiply-adds, of a linear head."""
+    inputs = _cells()[-1][1] * (TILES if task == "jigsaw" else 1)
+    return (inputs + 1) * TASKS[task]
+
+
+def _decoder_macs(task: str, side: int) -> int:
+    """Multiply-adds of a decoder of maps of a side."""
+    total = 0
+    for inputs, outputs, up in decoder(task):
+        total += 9 * inputs * outputs * side**2
+        side *= 2 if up else 1
+        total += outputs * side**2
+    return total
+
+
+def cost(codes: np.ndarray, *, task: str = "class_object") -> np.ndarray:
     """Relative time ``float64[...]``, to balance devices; not a latency."""
-    return 1.0 + num_macs(codes) / num_macs(np.zeros(NUM_GENES, int))
+    none = np.zeros(NUM_GENES, int)
+    return 1.0 + num_macs(codes, task=task) / num_macs(none, task=task)
 
 
 def graph(code: np.ndarray) -> Graph:

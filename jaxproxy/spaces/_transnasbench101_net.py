@@ -20,12 +20,12 @@ from jaxproxy.spaces._layers import (
     Conv,
     ConvBN,
     Convs,
-    Linear,
     Mode,
     tapped_bn,
     tapped_conv,
 )
-from jaxproxy.spaces._transnasbench101 import EDGES
+from jaxproxy.spaces._transnasbench101 import EDGES, TILES, decoder
+from jaxproxy.spaces._transnasbench101_heads import make_head
 from jaxproxy.types import Array, Fidelity
 
 __all__ = ["MicroNet", "network"]
@@ -37,7 +37,7 @@ _OTHERS = [i for i, (source, _) in enumerate(EDGES) if source > 0]
 def network(
     fidelity: Fidelity,
     *,
-    outputs: int,
+    task: str,
     weights: str = "kaiming",
     norm: str = "batch",
     plain: bool = False,
@@ -47,24 +47,29 @@ def network(
     Args:
       fidelity: ``width`` is the channels behind the stem, 64 in the benchmark;
         ``cells`` is the cells of each of the five modules, of which it has 2.
-      outputs: of the head.
+      task: name in ``TASKS``, whose head it has.
       weights: name in ``setups.WEIGHTS``.
       norm: name in ``setups.NORMS``.
       plain: of convolutions that can be differentiated twice.
 
     Raises:
-      ValueError: an odd width, half of which the stem has.
+      ValueError: a width or resolution that cannot be halved as often as is needed.
     """
     if fidelity.width % 2:
         raise ValueError(
             "transnasbench101_micro has half of width in its stem, so width must be "
             f"even, not {fidelity.width}"
         )
+    if decoder(task, fidelity.width) and fidelity.resolution % 32:
+        raise ValueError(
+            f"the decoder of {task} doubles a 32nd of resolution five times, so "
+            f"resolution must be a multiple of 32, not {fidelity.resolution}"
+        )
     return from_nnx(
         lambda rngs: MicroNet(
             width=fidelity.width,
             cells=fidelity.cells,
-            outputs=outputs,
+            task=task,
             mode=Mode(weights, norm, plain, portable=plain),
             rngs=rngs,
         ),
@@ -73,17 +78,20 @@ def network(
 
 
 class MicroNet(nnx.Module):
-    """Stem, five modules of equal cells, and a linear head.
+    """Stem, five modules of equal cells, and the head of a task.
+
+    The nine tiles of a jigsaw are images of their own but for the head, to BatchNorm
+    too; the benchmark shows it the tiles of each place apart.
 
     References:
       Duan et al., "TransNAS-Bench-101", CVPR 2021, arXiv:2105.11871.
     """
 
     def __init__(
-        self, *, width: int, cells: int, outputs: int, mode: Mode, rngs: nnx.Rngs
+        self, *, width: int, cells: int, task: str, mode: Mode, rngs: nnx.Rngs
     ) -> None:
         """Draws the parameters of all operations."""
-        self.mode = mode
+        self.mode, self.tiled, base = mode, task == "jigsaw", width
         self.stem = nnx.List(
             [
                 ConvBN(3, 3, width // 2, mode, rngs, stride=2),
@@ -97,11 +105,20 @@ class MicroNet(nnx.Module):
             width *= 2
             equal.append(_Cells(num, width, mode, rngs) if num else None)
         self.strided, self.equal = nnx.List(strided), nnx.List(equal)
-        self.head = Linear(width, outputs, mode, rngs)
+        self.head = make_head(task, base, mode, rngs)
 
     def __call__(self, x: Array, code: Array, tap: Tap) -> Array:
-        """Outputs float[B, K] of images float[B, R, R, 3] through a code int32[6]."""
+        """Outputs of images float[B, R, R, 3] through a code int32[6].
+
+        They are float[B, K], or float[B, R, R, K] of a decoder. A jigsaw takes tiles
+        float[B, 9, R, R, 3].
+
+        Raises:
+          ValueError: there are no tiles.
+        """
         x = tap("input", x, "input")
+        if self.tiled:
+            x = _each_tile(x)
         x = self.mode.rescaled("stem.0", self.stem[0]("stem.0", x, tap), tap)
         x = tap("stem.relu", jax.nn.relu(x), "relu")
         x = self.mode.rescaled("stem.1", self.stem[1]("stem.1", x, tap), tap)
@@ -114,7 +131,16 @@ class MicroNet(nnx.Module):
                 x = equal(first, x, code, tap)
                 first += equal.num
         x = tap("features", x, "features")
-        return self.head("head", x.mean((1, 2)), tap)
+        return self.head("head", x, tap)
+
+
+def _each_tile(x: Array) -> Array:
+    if x.ndim != 5 or x.shape[1] != TILES:
+        raise ValueError(
+            f"jigsaw takes {TILES} tiles of each image, float[B, {TILES}, R, R, 3], "
+            f"not {list(x.shape)}"
+        )
+    return x.reshape(-1, *x.shape[2:])
 
 
 def _zero(like: Array, x: Array, tap: Tap) -> Array:
