@@ -4,7 +4,8 @@
 --out RESULT.json`` takes runs over one list of architectures, such as
 ``benchmarks/archs/reachable_1500.txt``. It correlates every proxy with the scores of
 NAS-Bench-Suite-Zero (a table with ``index``, ``dataset`` and a column for each proxy)
-and with trained accuracies, and puts the published tau beside the latter.
+and with trained accuracies, and puts the published tau beside the latter. Ensembles
+whose components are in several runs are ranked on what all of these scored.
 """
 
 import argparse
@@ -17,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from jaxproxy.columns import archs_of, score_columns
+from jaxproxy.ensembles import ENSEMBLES
 from jaxproxy.rank import bootstrap, kendall, spearman
 from jaxproxy.spaces import SPACES
 from jaxproxy.store import Run
-from jaxproxy.truth import load_truth
+from jaxproxy.truth import Truth, load_truth
 
 # Kendall's tau on the 9,445 architectures without unreachable operations, CIFAR-10,
 # CIFAR-100, ImageNet16-120: VKDNW (CVPR 2025), table 1, one harness for all; those of
@@ -79,41 +81,75 @@ def read_scores(path: Path, dataset: str = "cifar10") -> dict[str, dict[str, flo
 
 
 def measure(
-    run: Run, truths: list[Any], scores: dict[str, dict[str, float]]
+    run: Run, truths: list[Truth], scores: dict[str, dict[str, float]]
 ) -> list[dict[str, Any]]:
     """One record for every proxy and ensemble of a run."""
     archs = archs_of(run)
     records = []
     for column in score_columns(run):
-        values = column.oriented
-        base = column.name.partition("(")[0]
         record: dict[str, Any] = {
             "proxy": column.name,
             "fidelity": run.manifest["scorer"]["fidelity"],
             "num_archs": len(archs),
             "num_valid": int(column.valid.sum()),
         }
-        theirs = SUITE_ZERO.get(base)
+        theirs = SUITE_ZERO.get(column.name.partition("(")[0])
         if theirs is not None:
             # Theirs are of architectures without unreachable operations.
             other = np.array(
                 [scores.get(arch, {}).get(theirs, np.nan) for arch in archs]
             )
-            both = np.isfinite(values) & np.isfinite(other)
-            record["suite_zero_rho"] = spearman(values[both], other[both])
-        # Invalid scores rank last, as in the published tables.
-        ranked = np.where(np.isnan(values), np.nanmin(values) - 1, values)
-        for truth in truths:
-            accuracy = np.array([truth.accuracy[arch] for arch in archs])
-            record[f"tau {truth.name}"] = kendall(ranked, accuracy)
-            interval = bootstrap(kendall, ranked, accuracy, num=200)
-            record[f"interval {truth.name}"] = list(interval)
-        for name in (column.name, base):
-            if name in PUBLISHED:
-                record["published"] = {"of": name, "tau": PUBLISHED[name]}
-                break
-        records.append(record)
+            both = np.isfinite(column.oriented) & np.isfinite(other)
+            record["suite_zero_rho"] = spearman(column.oriented[both], other[both])
+        records.append(record | ranked(column.name, column.oriented, archs, truths))
     return records
+
+
+def measure_across(runs: list[Run], truths: list[Truth]) -> list[dict[str, Any]]:
+    """Records of ensembles no run has all components of, on what all runs scored."""
+    tables = [{arch: i for i, arch in enumerate(archs_of(run))} for run in runs]
+    archs = [arch for arch in tables[0] if all(arch in table for table in tables)]
+    columns, complete = {}, set()
+    for run, table in zip(runs, tables, strict=True):
+        rows = [table[arch] for arch in archs]
+        here = {column.name: column.oriented[rows] for column in score_columns(run)}
+        columns = here | columns
+        complete |= here.keys() & ENSEMBLES.keys()
+    return [
+        {"proxy": name, "num_archs": len(archs), "num_valid": len(archs)}
+        | ranked(name, ensemble.score(columns), archs, truths)
+        for name, ensemble in ENSEMBLES.items()
+        if name not in complete and columns.keys() >= {*ensemble.components}
+    ]
+
+
+def ranked(
+    name: str, values: np.ndarray, archs: list[str], truths: list[Truth]
+) -> dict[str, Any]:
+    """Kendall's tau of oriented scores, and the published one."""
+    record: dict[str, Any] = {}
+    # Invalid scores rank last, as in the published tables.
+    values = np.where(np.isnan(values), np.nanmin(values) - 1, values)
+    for truth in truths:
+        accuracy = np.array([truth.accuracy[arch] for arch in archs])
+        record[f"tau {truth.name}"] = kendall(values, accuracy)
+        interval = bootstrap(kendall, values, accuracy, num=200)
+        record[f"interval {truth.name}"] = list(interval)
+    for known in (name, name.partition("(")[0]):
+        if known in PUBLISHED:
+            record["published"] = {"of": known, "tau": PUBLISHED[known]}
+            break
+    return record
+
+
+def show(records: list[dict[str, Any]], truths: list[Truth]) -> None:
+    """Prints a line for every record."""
+    for record in records:
+        taus = [f"{record[f'tau {truth.name}']:.3f}" for truth in truths]
+        rho = record.get("suite_zero_rho")
+        shown = "" if rho is None else f"{rho:.3f}"
+        print(record["proxy"], record["num_valid"], shown, *taus,
+              record.get("published", {}).get("tau", ""))  # fmt: skip
 
 
 def main() -> None:
@@ -127,19 +163,17 @@ def main() -> None:
     truths = [load_truth(spec) for spec in args.truth]
     scores = read_scores(args.scores)
     result = []
-    for path in args.runs:
-        run = Run.open(path)
+    runs = [Run.open(path) for path in args.runs]
+    for run in runs:
         records = measure(run, truths, scores)
         environment = run.manifest["environment"]
         kept = {k: v for k, v in environment.items() if k != "host"}
         manifest = {"scorer": run.manifest["scorer"], "environment": kept}
         result.append({"run": manifest, "records": records})
-        for record in records:
-            taus = [f"{record[f'tau {t.name}']:.3f}" for t in truths]
-            rho = record.get("suite_zero_rho")
-            shown = "" if rho is None else f"{rho:.3f}"
-            print(record["proxy"], record["num_valid"], shown, *taus,
-                  record.get("published", {}).get("tau", ""))  # fmt: skip
+        show(records, truths)
+    if across := measure_across(runs, truths):
+        result.append({"runs": [str(path) for path in args.runs], "records": across})
+        show(across, truths)
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(result, indent=1) + "\n")
