@@ -172,7 +172,7 @@ def main() -> None:
         result.append({"run": manifest, "records": records})
         show(records, truths)
     if across := measure_across(runs, truths):
-        result.append({"runs": [str(path) for path in args.runs], "records": across})
+        result.append({"runs": [path.name for path in args.runs], "records": across})
         show(across, truths)
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
