@@ -141,16 +141,14 @@ class Tap:
         return _tap_parameter(self.probe, kind, weight, size, sink[kind])
 
     def slope(self, name: str, y: Array, derivative: Callable[[], Array]) -> Array:
-        """Measures the slopes of a parameter, image by image, and returns ``y``.
+        """Measures the slopes of a parameter, float[B], and returns ``y``.
 
-        Those of the loss by the tensor's first element, float[B]. They are the
-        derivatives of a sum of losses of images that do not depend on each other.
+        Those of the loss by its first element, image by image; none sees another.
 
         Args:
           name: of a parameter that was tapped before.
-          y: float[B, ..., C], output of its layer, linear in the element.
-          derivative: gives that of ``y[..., 0]`` by the element, float[B, ...]; the
-            other channels do not depend on it.
+          y: float[B, ..., C], output of its layer.
+          derivative: gives that of ``y[..., 0]`` by the element, float[B, ...].
 
         Raises:
           ValueError: as for activations.
@@ -299,6 +297,4 @@ def _tap_slope_backward(
     return cotangent, None, probe.slope(kind, slopes)
 
 
-tap_slope.defvjp(
-    lambda probe, kind, y, derivative, sink: (y, derivative), _tap_slope_backward
-)
+tap_slope.defvjp(lambda _, kind, y, slope, sink: (y, slope), _tap_slope_backward)
