@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxproxy.meters import Meter, Probe, first_gradient, first_slopes, weight_size
+from jaxproxy.meters import Probe, first_gradient, first_slopes, weight_size
 from jaxproxy.network import Network
-from jaxproxy.readings import Readings, collect, collect_jacobian
+from jaxproxy.readings import collect, collect_jacobian
 from jaxproxy.setups import LOSSES, check_logits
 from jaxproxy.taps import Tap
 from jaxproxy.types import Array, Batch
@@ -40,9 +40,6 @@ def logit_jacobian(
       ValueError: the outputs are no logits.
     """
     given = network, params, x, code
-    tap = Tap(Probe(()), planning=True)
-    logits = jax.eval_shape(lambda: network.apply(params, x, code, tap))
-    check_logits(logits.shape)
     return _by_class(*given) if _taps_slopes(*given) else _one_by_one(*given)
 
 
@@ -79,19 +76,14 @@ def _one_by_one(
 ) -> Jacobian:
     meter = first_gradient()
     logits = network.apply(params, x, code, Tap(Probe(())))
+    check_logits(logits.shape)
     num_images, num_classes = logits.shape
 
     def of(pair: tuple[Array, Array]) -> tuple[Array, Array]:
-        image, y = pair
-        readings = _collected(network, params, Batch(image[None], y[None]), code, meter)
+        batch = Batch(*(array[None] for array in pair))
+        readings = collect(network, params, batch, code, [meter], loss=LOSSES["logit"])
         return readings[meter], readings.present(meter)
 
     classes = jnp.tile(jnp.arange(num_classes), num_images)
     values, present = lax.map(of, (jnp.repeat(x, num_classes, axis=0), classes))
     return Jacobian(logits, values.reshape(num_images, num_classes, -1), present[0])
-
-
-def _collected(
-    network: Network, params: Any, batch: Batch, code: Array | None, meter: Meter
-) -> Readings:
-    return collect(network, params, batch, code, [meter], loss=LOSSES["logit"])

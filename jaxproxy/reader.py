@@ -87,6 +87,7 @@ class Reader:
     """Scores of a block of codes by the readings of all passes, compiled once.
 
     Attributes:
+      meters: the union of the proxies' meters.
       passes: what is run for each architecture and seed, shared by the proxies.
       num_traces: how often the program was traced.
     """
@@ -103,18 +104,18 @@ class Reader:
         block_size: int,
     ) -> None:
         """Takes what :class:`~jaxproxy.scorer.Scorer` takes; compiles nothing yet."""
-        self.passes = make_passes(m for p in proxies for m in p.meters)
+        self.meters = tuple(dict.fromkeys(m for p in proxies for m in p.meters))
+        self.passes = make_passes(self.meters)
         self.num_traces = 0
         self._space, self._fidelity, self._images = space, fidelity, images
         self._proxies = [proxy for proxy in proxies if proxy.score is not None]
-        self._meters = dict.fromkeys(m for p in proxies for m in p.meters)
         self._seeds, self._devices, self._block_size = seeds, devices, block_size
         self._runners = [make_runner(space, fidelity, one) for one in self.passes]
         self._scratch: Any = None
 
     def __call__(self, block: Array) -> BlockScores:
         """Of a sharded block int32[block size, G]; of nothing, without meters."""
-        if not self._meters:
+        if not self.meters:
             return BlockScores({}, {}, {}, {})
         # Donated: none is left here if a call is interrupted.
         scratch, self._scratch = self._scratch, None
@@ -135,7 +136,7 @@ class Reader:
     @cached_property
     def layout(self) -> dict[str, tuple[Slot, ...]]:
         """Meter name -> its slots with kind, depth and channels."""
-        if not self._meters:
+        if not self.meters:
             return {}
         code = jax.ShapeDtypeStruct((len(self._space.choices),), jnp.int32)
         prepared = jax.eval_shape(self._prepare, 0)
@@ -187,7 +188,7 @@ class Reader:
     def _run(self) -> jax.stages.Compiled:
         """Program ``(prepared, codes, scratch)`` -> scratch, readings and scores."""
         _ = self._draw  # compiles while this one is traced
-        kept = [meter.name for meter in self._meters if meter.keep]
+        kept = [meter.name for meter in self.meters if meter.keep]
 
         def mapped(prepared: list[Prepared], codes: Array, scratch: Any) -> Any:
             def one(scratch: Any, code: Array) -> tuple[Any, Any]:

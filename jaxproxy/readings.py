@@ -12,7 +12,7 @@ from jax import lax
 
 from jaxproxy.meters import Meter, Probe
 from jaxproxy.network import Network
-from jaxproxy.setups import cross_entropy
+from jaxproxy.setups import check_logits, cross_entropy
 from jaxproxy.taps import REACHED, Rows, Slot, Tap, Values
 from jaxproxy.types import Array, Batch
 
@@ -154,12 +154,13 @@ def collect_jacobian(
     gradients have a second axis K.
 
     Raises:
-      ValueError: as :func:`collect`.
+      ValueError: as :func:`collect`, or the outputs are no logits.
     """
     run = _Run(network, params, x, code, Probe.of(meters))
     logits, pull_back, arrays = jax.vjp(
         lambda sinks: run(sinks, None)[:2], run.zero_sinks(None), has_aux=True
     )
+    check_logits(logits.shape)
 
     def of_class(one_hot: Array) -> Any:
         return pull_back(jnp.broadcast_to(one_hot, logits.shape))[0]

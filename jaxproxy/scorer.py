@@ -121,10 +121,10 @@ class Scorer:
             "jax": {flag: getattr(jax.config, f"jax_{flag}") for flag in flags},
         }
 
-    @cached_property
+    @property
     def meters(self) -> tuple[Meter, ...]:
         """The union of the proxies' meters."""
-        return tuple(dict.fromkeys(m for p in self.proxies for m in p.meters))
+        return self._reader.meters
 
     @property
     def passes(self) -> tuple[Pass, ...]:

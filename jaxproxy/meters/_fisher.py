@@ -12,7 +12,7 @@ from jaxproxy.types import Array
 if TYPE_CHECKING:
     from jaxproxy.passes import Model
 
-__all__ = ["fisher_spectrum", "sampled_fisher"]
+__all__ = ["fisher_spectrum"]
 
 _SMOOTHING = 0.05
 
@@ -43,14 +43,14 @@ def fisher_spectrum(*, fisher: str = "exact", tensors: int = 128) -> Meter:
         logits, jacobian, present = model.jacobian()
         order = jnp.argsort(~present, stable=True)[:tensors]
         chosen = jnp.where(present[order], jacobian[..., order], 0)
-        matrix = sampled_fisher(chosen, logits, fisher)
+        matrix = _sampled_fisher(chosen, logits, fisher)
         return jnp.sort(jnp.abs(eigenvalues(matrix)))[::-1]
 
     name = f"fisher_spectrum({fisher}, {tensors})"
     return Meter(name, (), "network", measure, cost="per class")
 
 
-def sampled_fisher(jacobian: Array, z: Array, fisher: str) -> Array:
+def _sampled_fisher(jacobian: Array, z: Array, fisher: str) -> Array:
     """Mean Fisher information float[P, P] of Jacobians float[B, K, P] of logits z."""
     p = jnp.exp(z - z.max(1, keepdims=True))
     p = p / p.sum(1, keepdims=True)
