@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxproxy.collect import collect, collect_jacobian
 from jaxproxy.meters import Probe, first_gradient, first_slopes, weight_size
 from jaxproxy.network import Network
-from jaxproxy.readings import collect, collect_jacobian
 from jaxproxy.setups import LOSSES, check_logits
 from jaxproxy.taps import Tap
 from jaxproxy.types import Array, Batch

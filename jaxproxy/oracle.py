@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxproxy.batches import make_batches
+from jaxproxy.collect import collect
 from jaxproxy.meters import ACTIVATIONS, PARAMETERS, Meter, Probe, covariance, gradient
 from jaxproxy.network import Tap
 from jaxproxy.oracle_cases import Case, load_cases, parameters
@@ -28,7 +29,7 @@ from jaxproxy.proxies import (
     synflow,
     zico,
 )
-from jaxproxy.readings import Readings, collect
+from jaxproxy.readings import Readings
 from jaxproxy.setups import Setup, cross_entropy
 from jaxproxy.spaces import Space, nasbench201
 from jaxproxy.types import Array, Batch, Fidelity

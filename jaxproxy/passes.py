@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
+from jaxproxy.collect import collect_batches, make_scratch
 from jaxproxy.jacobian import Jacobian, logit_jacobian
 from jaxproxy.meters import Meter, Probe
 from jaxproxy.network import Network
-from jaxproxy.readings import Layout, Readings, collect_reusing, make_scratch
+from jaxproxy.readings import Layout, Readings, join
 from jaxproxy.setups import LOSSES, Setup, cross_entropy
 from jaxproxy.taps import Slot, Tap
 from jaxproxy.types import Array, Batch, Fidelity
@@ -25,7 +25,6 @@ __all__ = [
     "Pass",
     "Prepared",
     "Runner",
-    "join",
     "make_passes",
     "make_runner",
     "run_passes",
@@ -147,18 +146,11 @@ class Runner(NamedTuple):
     def _tapped(
         self, prepared: Prepared, code: Array | None, scratch: Any
     ) -> tuple[Readings, Any]:
-        meters, name = self.run.taps, self.run.setup.loss
-        loss = self.loss if name == "cross_entropy" else LOSSES[name]
-
-        def one(scratch: Any, batch: Batch) -> tuple[Readings, Any]:
-            return collect_reusing(
-                self.network, prepared.params, batch, code, meters, scratch,
-                loss=loss,
-            )  # fmt: skip
-
-        if len(prepared.batches.x) == 1:
-            return one(scratch, prepared.batch)
-        return _over_batches(one, meters, prepared, scratch)
+        name = self.run.setup.loss
+        return collect_batches(
+            self.network, prepared.params, prepared.batches, code, self.run.taps,
+            scratch, loss=self.loss if name == "cross_entropy" else LOSSES[name],
+        )  # fmt: skip
 
 
 def _chosen(network: Network, params: Any, code: Array | None) -> Any:
@@ -171,34 +163,6 @@ def _chosen(network: Network, params: Any, code: Array | None) -> Any:
 def _bound(network: Network, code: Array | None) -> Network:
     """A network that draws parameters of the architecture alone."""
     return network._replace(init=lambda key: _chosen(network, network.init(key), code))
-
-
-def _over_batches(
-    one: Callable[[Any, Batch], tuple[Readings, Any]],
-    meters: Sequence[Meter],
-    prepared: Prepared,
-    scratch: Any,
-) -> tuple[Readings, Any]:
-    """Readings of all batches, stacked in front or added up."""
-    added = [meter.name for meter in meters if meter.add]
-    shapes = jax.eval_shape(lambda: one(scratch, prepared.batch)[0])
-    totals = {n: jnp.zeros(shapes.values[n].shape, shapes.values[n].dtype)
-              for n in added}  # fmt: skip
-
-    def step(carry: tuple[Any, Any], batch: Batch) -> tuple[tuple[Any, Any], Any]:
-        scratch, totals = carry
-        readings, left = one(scratch, batch)
-        # Without scratch to hand on, every batch makes its own.
-        scratch = None if scratch is None else left
-        values = dict(readings.values)
-        totals = {name: total + values.pop(name) for name, total in totals.items()}
-        return (scratch, totals), (values, readings.mask)
-
-    (scratch, totals), (values, masks) = lax.scan(
-        step, (scratch, totals), prepared.batches
-    )
-    mask = {name: mask[0] for name, mask in masks.items()}
-    return Readings({**values, **totals}, mask, shapes.layout), scratch
 
 
 def _measure_whole(meters: Sequence[Meter], model: Model) -> Readings:
@@ -244,11 +208,3 @@ def run_passes(
     given = zip(runners, prepared, scratch or [None] * len(runners), strict=True)
     parts = [runner(ready, code, left) for runner, ready, left in given]
     return join([readings for readings, _ in parts]), [left for _, left in parts]
-
-
-def join(parts: Sequence[Readings]) -> Readings:
-    """Readings of several passes as one."""
-    values = {k: v for part in parts for k, v in part.values.items()}
-    mask = {k: v for part in parts for k, v in part.mask.items()}
-    items = tuple(item for part in parts for item in part.layout.items)
-    return Readings(values, mask, Layout(items))

@@ -1,29 +1,18 @@
-"""Readings: all summaries of one architecture from one forward and backward pass."""
+"""Readings: summaries of one architecture's activations and gradients."""
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
-from jaxproxy.meters import Meter, Probe
-from jaxproxy.network import Network
-from jaxproxy.setups import check_logits, cross_entropy
-from jaxproxy.taps import REACHED, Rows, Slot, Tap, Values
-from jaxproxy.types import Array, Batch
+from jaxproxy.meters import Meter
+from jaxproxy.taps import Rows, Slot
+from jaxproxy.types import Array
 
-__all__ = [
-    "Readings",
-    "collect",
-    "collect_jacobian",
-    "collect_reusing",
-    "cross_entropy",
-    "make_scratch",
-]
+__all__ = ["Layout", "Readings", "join", "stack"]
 
 
 @jax.tree_util.register_dataclass
@@ -83,187 +72,22 @@ class Layout:
         return dict(self.items)
 
 
-def collect(
-    network: Network,
-    params: Any,
-    batch: Batch,
-    code: Array | None,
-    meters: Sequence[Meter],
-    *,
-    loss: Callable[[Array, Array], Array] = cross_entropy,
-) -> Readings:
-    """Readings of one architecture: one forward and, if asked for, one backward pass.
+def join(parts: Sequence[Readings]) -> Readings:
+    """Readings of different meters as one."""
+    values = {k: v for part in parts for k, v in part.values.items()}
+    mask = {k: v for part in parts for k, v in part.mask.items()}
+    items = tuple(item for part in parts for item in part.layout.items)
+    return Readings(values, mask, Layout(tuple(items)))
 
-    Args:
-      network: what to measure.
-      params: as ``network.init`` gave them.
-      batch: inputs and labels.
-      code: int32[G], or None for a network that is one architecture.
-      meters: what to measure, each name once.
-      loss: (logits, labels) -> [], whose gradients are measured; not called if no
-        meter needs one.
+
+def stack(meters: Sequence[Meter], rows: Sequence[Rows]) -> Readings:
+    """The rows of each meter in order of depth.
 
     Raises:
-      ValueError: two different meters of one name, a meter without a tap to read, or
-        taps that cannot be read (see :class:`~jaxproxy.network.Tap`).
+      ValueError: a meter without any.
     """
-    return _collect(network, params, batch, code, meters, loss, None)[0]
-
-
-def make_scratch(
-    network: Network, params: Any, batch: Batch, code: Array, meters: Sequence[Meter]
-) -> Any:
-    """Buffers for :func:`collect_reusing`, cleared once."""
-
-    def buffers() -> Any:
-        tap = Tap(Probe.of(meters), planning=True)
-        network.apply(params, batch.x, code, tap)
-        return tap.kept
-
-    shapes = jax.eval_shape(buffers)
-    return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-
-
-def collect_reusing(
-    network: Network,
-    params: Any,
-    batch: Batch,
-    code: Array | None,
-    meters: Sequence[Meter],
-    scratch: Any,
-    *,
-    loss: Callable[[Array, Array], Array] = cross_entropy,
-) -> tuple[Readings, Any]:
-    """As :func:`collect`, in a loop that hands its scratch on.
-
-    Large buffers are then neither allocated nor cleared for each architecture.
-    """
-    return _collect(network, params, batch, code, meters, loss, scratch)
-
-
-def collect_jacobian(
-    network: Network,
-    params: Any,
-    x: Array,
-    code: Array | None,
-    meters: Sequence[Meter],
-) -> tuple[Array, Readings]:
-    """Logits float[B, K], and readings of one backward pass for each of K classes.
-
-    What is differentiated is the sum over images of the logits of a class; readings of
-    gradients have a second axis K.
-
-    Raises:
-      ValueError: as :func:`collect`, or the outputs are no logits.
-    """
-    run = _Run(network, params, x, code, Probe.of(meters))
-    logits, pull_back, arrays = jax.vjp(
-        lambda sinks: run(sinks, None)[:2], run.zero_sinks(None), has_aux=True
-    )
-    check_logits(logits.shape)
-
-    def of_class(one_hot: Array) -> Any:
-        return pull_back(jnp.broadcast_to(one_hot, logits.shape))[0]
-
-    gradients = lax.map(of_class, jnp.eye(logits.shape[1], dtype=logits.dtype))
-    gradients = jax.tree.map(lambda g: jnp.moveaxis(g, 0, 1), gradients)
-    return logits, run.readings(arrays, gradients)
-
-
-def _collect(
-    network: Network,
-    params: Any,
-    batch: Batch,
-    code: Array | None,
-    meters: Sequence[Meter],
-    loss: Callable[[Array, Array], Array],
-    scratch: Any,
-) -> tuple[Readings, Any]:
-    run = _Run(network, params, batch.x, code, Probe.of(meters))
-    if not run.probe.needs_gradients():
-        _, arrays, kept = run(None, scratch)
-        return run.readings(arrays), kept
-
-    def objective(sinks: Any, scratch: Any) -> tuple[Array, Any]:
-        output, arrays, _ = run(sinks, scratch)
-        return loss(output, batch.y), arrays
-
-    differentiate = jax.grad(objective, argnums=(0, 1), has_aux=True)
-    (gradients, kept), arrays = differentiate(run.zero_sinks(scratch), scratch)
-    return run.readings(arrays, gradients), kept
-
-
-class _Run:
-    """A network as a function of the sinks of its taps."""
-
-    def __init__(
-        self, network: Network, params: Any, x: Array, code: Array | None, probe: Probe
-    ) -> None:
-        self.probe = probe
-        self._apply = functools.partial(network.apply, params, x, code)
-        # Slots are static, so they leave a trace by this attribute; arrays must not.
-        self._tap = Tap(probe)
-
-    def __call__(
-        self, sinks: Any, scratch: Any, *, planning: bool = False
-    ) -> tuple[Array, "_Arrays", Any]:
-        """Output, readings without gradients, and what is left of the scratch."""
-        tap = Tap(self.probe, sinks, scratch, planning=planning)
-        output = tap("logits", self._apply(tap), "logits")
-        self._tap = tap
-        arrays = _Arrays(
-            [(rows.values, rows.present) for rows in tap.forward],
-            {n: {k: (r.values, r.present) for k, r in rows.items()}
-             for n, rows in tap.sinks.items()},
-        )  # fmt: skip
-        return output, arrays, tap.kept
-
-    def zero_sinks(self, scratch: Any) -> Any:
-        """Zeros for every sink."""
-        planned = jax.eval_shape(lambda: self(None, scratch, planning=True)[1])
-        shapes = {n: {k: values for k, (values, _) in kinds.items()}
-                  for n, kinds in planned.unreached.items()}  # fmt: skip
-        return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-
-    def readings(self, arrays: "_Arrays", gradients: Any = None) -> Readings:
-        """Of the last run, with the gradients of its sinks."""
-        rows = [
-            Rows(rows.slots, *row)
-            for rows, row in zip(self._tap.forward, arrays.forward, strict=True)
-        ]
-        for name, kinds in (gradients or {}).items():
-            for kind, gradient in kinds.items():
-                unreached, present = arrays.unreached[name][kind]
-                slots = self._tap.sinks[name][kind].slots
-                rows.append(Rows(slots, _measured(gradient, unreached), present))
-        return _stack(self.probe, rows)
-
-
-class _Arrays(NamedTuple):
-    """What a tap was handed, without the slots."""
-
-    forward: list[tuple[Values, Array | None]]
-    """Values, and which slots are present."""
-    unreached: dict[str, dict[str, tuple[Values, Array | None]]]
-    """The same of each sink and kind, for want of a gradient."""
-
-
-def _measured(gradient: Values, unreached: Values) -> Values:
-    """Readings that came as gradients of a sink, or those for want of a gradient."""
-    if REACHED not in gradient:
-        return gradient
-    reached = gradient[REACHED] > 0
-
-    def chosen(v: Array, instead: Array) -> Array:
-        return jnp.where(reached.reshape(-1, *(1,) * (v.ndim - 1)), v, instead)
-
-    return {k: chosen(v, unreached[k]) for k, v in gradient.items()}
-
-
-def _stack(probe: Probe, rows: list[Rows]) -> Readings:
-    """Concatenates the rows of each meter in order of depth."""
     values, mask, layout = {}, {}, []
-    for meter in probe.meters:
+    for meter in meters:
         parts = [r for r in rows if meter.name in r.values]
         if not parts:
             raise ValueError(

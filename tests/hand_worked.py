@@ -9,9 +9,9 @@ from flax import nnx
 
 from jaxproxy.meters import Meter
 from jaxproxy.network import Network, Slot, Tap, from_nnx
-from jaxproxy.passes import Prepared, Runner, join, make_passes
+from jaxproxy.passes import Prepared, Runner, make_passes
 from jaxproxy.proxies import Proxy
-from jaxproxy.readings import Layout, Readings
+from jaxproxy.readings import Layout, Readings, join
 from jaxproxy.setups import cross_entropy
 from jaxproxy.types import Array, Batch
 
@@ -70,8 +70,7 @@ def score_readings(proxy: Proxy, *values: Any) -> tuple[float, bool]:
     arrays = [jnp.asarray(value, jnp.float32) for value in values]
     given: list[tuple[Meter, Array]] = list(zip(proxy.meters, arrays, strict=True))
     slots = {meter.name: (Slot("given", "given", 0, 1),) for meter, _ in given}
-    batched = any(meter.setup.batches > 1 or meter.setup.single for meter, _ in given)
-    mask = {m.name: jnp.ones(v.shape[int(batched)], bool) for m, v in given}
+    mask = {m.name: jnp.ones(len(v), bool) for m, v in given}
     table = {meter.name: value for meter, value in given}
     return _result(proxy, Readings(table, mask, Layout(tuple(slots.items()))))
 

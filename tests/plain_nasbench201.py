@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxproxy.readings import cross_entropy
+from jaxproxy.setups import cross_entropy
 from jaxproxy.types import Batch
 
 NONE, SKIP, CONV1, CONV3, POOL = range(5)

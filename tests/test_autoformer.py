@@ -11,7 +11,8 @@ import plain_autoformer as plain
 import pytest
 
 from jaxproxy import meters
-from jaxproxy.readings import Readings, collect
+from jaxproxy.collect import collect
+from jaxproxy.readings import Readings
 from jaxproxy.score import Scorer, make_scorer
 from jaxproxy.setups import cross_entropy
 from jaxproxy.spaces import Space, autoformer, nasbench201

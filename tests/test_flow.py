@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from jaxproxy import flow, meters
+from jaxproxy.collect import collect
 from jaxproxy.network import Network
 from jaxproxy.ops import conv
-from jaxproxy.readings import Readings, collect
+from jaxproxy.readings import Readings
 from jaxproxy.taps import Tap
 from jaxproxy.types import Array, Batch
 

@@ -10,7 +10,7 @@ import pytest
 
 from jaxproxy.meters import Probe
 from jaxproxy.network import Tap
-from jaxproxy.readings import cross_entropy
+from jaxproxy.setups import cross_entropy
 
 
 @functools.cache

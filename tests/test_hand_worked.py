@@ -10,7 +10,7 @@ import pytest
 from flax import linen
 from hand_worked import linear, score, score_readings
 
-from jaxproxy import proxies
+from jaxproxy import meters, proxies
 from jaxproxy.network import Network, Tap, from_linen
 from jaxproxy.proxies import PROXIES
 from jaxproxy.types import Array
@@ -170,9 +170,12 @@ def test_zico() -> None:
     given = score(proxies.zico(), *ZEROS, TWO_BATCHES)
     close(given[0], math.log(2 + 2 + 1 + 1))
     assert given[1]
-    # The second layer does not vary, nor does the last element of the first.
-    gradients = [[[1, 2, 7], [5, 5, 5]], [[3, -2, 7], [5, 5, 5]]]
-    close(score_readings(proxies.zico(), gradients)[0], math.log(2 + 1))
+    # The last element does not vary.
+    stability = meters.gradient_stability().over_batches
+    assert stability is not None
+    close(stability(jnp.array([[1.0, 2, 7], [3, -2, 7]])), 2 + 1)
+    # Nor does the second layer.
+    close(score_readings(proxies.zico(), [3, 0])[0], math.log(3))
     # Without variance, a score of 0 that is not valid.
     assert score(proxies.zico(), *ZEROS, [[[1, 0]]] * 2) == (0, False)
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxproxy.collect import collect
 from jaxproxy.meters import ACTIVATIONS, PARAMETERS, Meter, covariance, gradient
 from jaxproxy.network import Network, Tap
 from jaxproxy.ops import avg_pool, batch_norm, conv
@@ -20,7 +21,7 @@ from jaxproxy.proxies._intrain import (
     gamma,
     gradient_health,
 )
-from jaxproxy.readings import Readings, collect
+from jaxproxy.readings import Readings
 from jaxproxy.types import Batch
 
 CORNERS = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]], np.float32)

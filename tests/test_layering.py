@@ -21,6 +21,7 @@ slots
 flow marks flax_layers
 network
 readings
+collect
 jacobian
 passes batches
 proxies

@@ -36,8 +36,9 @@ GRADIENT = (
     meters.gradient_norm(),
     meters.saliency(),
     meters.nuclear_saliency(("conv_w",)),
-    meters.gradient_values(),
-    meters.gradient_signs(),
+    meters.gradient_agreement(),
+    meters.gradient_snr(),
+    meters.gradient_stability(),
     meters.first_gradient(),
 )
 WHOLE = {

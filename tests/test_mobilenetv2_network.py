@@ -11,9 +11,9 @@ from flax import nnx
 from plain_layers import convolve, normalised
 
 from jaxproxy import meters
+from jaxproxy.collect import collect
 from jaxproxy.meters import Probe
 from jaxproxy.network import Tap
-from jaxproxy.readings import collect
 from jaxproxy.score import make_batch, make_scorer
 from jaxproxy.spaces import _mobilenetv2 as host
 from jaxproxy.spaces import mobilenetv2

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from jaxproxy import meters
+from jaxproxy.collect import collect
 from jaxproxy.network import Network
 from jaxproxy.proxies import parse_proxy
-from jaxproxy.readings import collect
 from jaxproxy.score import Scorer, make_scorer
 from jaxproxy.spaces import _nasbench101 as nb101
 from jaxproxy.spaces import nasbench101

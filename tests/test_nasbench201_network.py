@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from plain_nasbench201 import moments, show, spread
 
+from jaxproxy.collect import collect_batches, make_scratch
 from jaxproxy.meters import Meter, covariance, gradient
 from jaxproxy.ops import _tiles
-from jaxproxy.readings import Readings, collect_reusing, make_scratch
+from jaxproxy.readings import Readings
 from jaxproxy.spaces import nasbench201
 from jaxproxy.spaces._nasbench201_cells import DEAD, Plan, alive_nodes
 from jaxproxy.types import Batch, Fidelity
@@ -86,7 +87,8 @@ def make_readings(
         scratch = make_scratch(NETWORK, params, batch, code, meters)
         # What an earlier architecture left there must never be read.
         left = jax.tree.map(lambda buffer: jnp.full_like(buffer, jnp.nan), scratch)
-        return collect_reusing(NETWORK, params, batch, code, meters, left)[0]
+        batches = jax.tree.map(lambda leaf: leaf[None], batch)
+        return collect_batches(NETWORK, params, batches, code, meters, left)[0]
 
     return readings
 

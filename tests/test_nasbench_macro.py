@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from plain_layers import convolve, normalised
 
 from jaxproxy import meters
-from jaxproxy.readings import collect
+from jaxproxy.collect import collect
 from jaxproxy.score import make_batch
 from jaxproxy.spaces import _nasbench_macro as host
 from jaxproxy.spaces import nasbench_macro

@@ -12,8 +12,9 @@ import pytest
 from plain_nasbench_nlp import plain_layer, plain_logits
 
 from jaxproxy import meters
+from jaxproxy.collect import collect
 from jaxproxy.proxies._epsinas import dispersion
-from jaxproxy.readings import Readings, collect
+from jaxproxy.readings import Readings
 from jaxproxy.score import make_scorer
 from jaxproxy.spaces import _nasbench_nlp as recipes
 from jaxproxy.spaces import nasbench_nlp

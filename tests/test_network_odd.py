@@ -10,9 +10,11 @@ import pytest
 from flax import linen, nnx
 from jax import lax
 
+from jaxproxy.collect import collect
 from jaxproxy.meters import Meter, Probe, covariance, gradient
 from jaxproxy.network import Network, Tap, from_linen, from_nnx
-from jaxproxy.readings import Readings, collect, cross_entropy
+from jaxproxy.readings import Readings
+from jaxproxy.setups import cross_entropy
 from jaxproxy.types import Batch
 
 GRADIENT = gradient("all")

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxproxy.collect import collect
 from jaxproxy.meters import Probe, log_scale, saliency
 from jaxproxy.network import Tap
-from jaxproxy.readings import collect
 from jaxproxy.setups import LOSSES
 from jaxproxy.spaces import nasbench201
 from jaxproxy.types import Batch, Fidelity

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from jaxproxy.collect import collect
 from jaxproxy.meters import Meter, covariance, gradient, spectrum
 from jaxproxy.network import Network, Slot, Tap, from_nnx
-from jaxproxy.readings import Readings, collect, cross_entropy
+from jaxproxy.readings import Readings
+from jaxproxy.setups import cross_entropy
 from jaxproxy.types import Batch
 
 _FUNCTIONS = (lambda h: h, jax.nn.relu, jnp.tanh)

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from jaxproxy import make_scorer
+from jaxproxy.collect import collect
 from jaxproxy.ensembles import ENSEMBLES
 from jaxproxy.meters import covariance, influence
 from jaxproxy.network import Network, Tap
 from jaxproxy.proxies import Proxy, parse_proxy, participation, variance
-from jaxproxy.readings import Readings, collect
+from jaxproxy.readings import Readings
 from jaxproxy.spaces import nasbench201
 from jaxproxy.testing import check_proxy
 from jaxproxy.types import Batch, Fidelity

@@ -13,9 +13,9 @@ from flax import nnx
 from jax import lax
 
 from jaxproxy import jacobian, meters
+from jaxproxy.collect import collect
 from jaxproxy.network import Network, Tap, from_nnx
 from jaxproxy.passes import Model
-from jaxproxy.readings import collect
 from jaxproxy.score import make_scorer
 from jaxproxy.spaces import _transnasbench101 as host
 from jaxproxy.spaces import transnasbench101_micro

@@ -1,5 +1,7 @@
 """Meters of parameter tensors and of their gradients."""
 
+import functools
+
 import jax.numpy as jnp
 
 from jaxproxy.meters._meter import Meter, as_kinds
@@ -11,9 +13,10 @@ __all__ = [
     "first_gradient",
     "first_slopes",
     "gradient",
+    "gradient_agreement",
     "gradient_norm",
-    "gradient_signs",
-    "gradient_values",
+    "gradient_snr",
+    "gradient_stability",
     "nuclear_saliency",
     "saliency",
     "weight_norm",
@@ -73,24 +76,52 @@ def nuclear_saliency(params: Params = ("attention_w",)) -> Meter:
     return Meter(name, kinds, "gradient", lambda w, g: _nuclear(w) * _nuclear(g))
 
 
-def gradient_values(params: Params = "weights") -> Meter:
-    """The gradients themselves, float[P, max size]; for scores only."""
-    kinds, label = as_kinds(params, PARAMETERS)
-    name = f"gradient_values({label})"
-    return Meter(name, kinds, "gradient", lambda w, g: g.reshape(-1), keep=False)
+def gradient_agreement(params: Params = "weights") -> Meter:
+    r"""Agreement of batches on signs of gradients, :math:`\sum_j |\sum_b \pm 1|`.
 
-
-def gradient_signs(params: Params = "weights") -> Meter:
-    """Sum over batches of the signs of each gradient, float[P, max size].
-
-    For scores only. The sign of 0 is 0.
+    Of each tensor, float[P]. The sign of 0 is 0.
     """
     kinds, label = as_kinds(params, PARAMETERS)
-    name = f"gradient_signs({label})"
     return Meter(
-        name, kinds, "gradient", lambda w, g: jnp.sign(g).reshape(-1),
-        keep=False, add=True,
+        f"gradient_agreement({label})", kinds, "gradient",
+        lambda w, g: jnp.sign(g).reshape(-1),
+        add=True, over_batches=lambda signs: jnp.abs(signs).sum(),
     )  # fmt: skip
+
+
+def gradient_stability(params: Params = "weights") -> Meter:
+    r"""Mean magnitude over deviation, :math:`\sum_j \overline{|g_j|} / \sigma_j`.
+
+    Of each tensor's gradient over batches, float[P]. The deviation has divisor n;
+    elements where it is zero are left out.
+    """
+    kinds, label = as_kinds(params, PARAMETERS)
+    return Meter(
+        f"gradient_stability({label})",
+        kinds,
+        "gradient",
+        _flat,
+        over_batches=_stability,
+    )
+
+
+def gradient_snr(params: Params = "weights", *, accumulate: bool = False) -> Meter:
+    r"""Signal over noise, :math:`\sum_j \bar g_j^2 / (\sigma_j^2 + \xi)`, float[P].
+
+    Of each tensor's gradient over batches; the variance has divisor n,
+    :math:`\xi = 10^{-8}`, and a tensor without variance counts 0.
+
+    Args:
+      params: see :data:`PARAMETERS`.
+      accumulate: add gradients up from batch to batch.
+    """
+    kinds, label = as_kinds(params, PARAMETERS)
+
+    def snr(gradients: Array) -> Array:
+        return _snr(jnp.cumsum(gradients, 0) if accumulate else gradients)
+
+    name = f"gradient_snr({label}{', accumulate' * accumulate})"
+    return Meter(name, kinds, "gradient", _flat, over_batches=snr)
 
 
 def first_gradient(params: Params = "all") -> Meter:
@@ -140,6 +171,32 @@ def _spread(weight: Array, grad: Array, size: Array | None = None) -> Array:
         squares = jnp.maximum(jnp.square(grad - mean).sum() - missing, 0)
         std = jnp.sqrt(squares / jnp.maximum(num - 1, 1))
     return jnp.stack([std, jnp.abs(grad).max()])
+
+
+def _flat(weight: Array, grad: Array) -> Array:
+    return grad.reshape(-1)
+
+
+def _stability(gradients: Array) -> Array:
+    deviation = jnp.sqrt(_variance(gradients))
+    varies = deviation > 0
+    ratio = _mean(jnp.abs(gradients)) / jnp.where(varies, deviation, 1)
+    return jnp.where(varies, ratio, 0).sum()
+
+
+def _snr(gradients: Array) -> Array:
+    variance = _variance(gradients)
+    ratios = jnp.square(_mean(gradients)) / (variance + 1e-8)
+    return jnp.where((variance > 0).any(), ratios.sum(), 0)
+
+
+def _variance(gradients: Array) -> Array:
+    return _mean(jnp.square(gradients - _mean(gradients)))
+
+
+def _mean(gradients: Array) -> Array:
+    """Over batches, which are few: a reduction takes several times as long on CPU."""
+    return functools.reduce(jnp.add, gradients) / len(gradients)
 
 
 def _norm(tensor: Array) -> Array:

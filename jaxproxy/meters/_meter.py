@@ -35,6 +35,9 @@ class Meter:
       setup: what the network is prepared with; part of the name if not the default.
       keep: whether a run stores the readings. Large ones are for scores only.
       add: whether readings of several batches are added up rather than stacked.
+      over_batches: gives the reading of a tap from those of all batches, [M, ...], or
+        from their sum, if added. They may be as large as a gradient; what is left is
+        for the readings of an architecture. Zeros may stand behind them.
       cost: what a ``network`` meter runs, in the words of ``plan.COSTS``; those of the
         other phases follow from the phase.
       needs_blocks: whether a ``network`` meter reads ``Network.blocks``.
@@ -47,6 +50,9 @@ class Meter:
     setup: Setup = DEFAULT
     keep: bool = True
     add: bool = False
+    over_batches: Callable[[Array], Array] | None = field(
+        default=None, compare=False, repr=False
+    )
     cost: str = "forward and backward"
     needs_blocks: bool = False
     sized: bool = False

@@ -2,9 +2,10 @@
 
 import jax.numpy as jnp
 
-from jaxproxy.meters import Meter, gradient_signs, gradient_values
+from jaxproxy.meters import gradient_agreement, gradient_snr, gradient_stability
 from jaxproxy.proxies._proxy import Proxy, data_setup
 from jaxproxy.readings import Readings
+from jaxproxy.setups import Setup
 from jaxproxy.types import Array
 
 __all__ = ["grad_sign", "xi_gsnr", "zico"]
@@ -24,24 +25,17 @@ def zico(
         in the paper.
       weights: name in ``setups.WEIGHTS``; the paper's is PyTorch's default.
     """
-    meter = _gradients(batches, inputs, weights)
-
-    def layers(readings: Readings) -> Array:
-        gradients = readings[meter]  # [M, P, size]
-        deviation = gradients.std(0)
-        varies = deviation > 0
-        ratio = jnp.abs(gradients).mean(0) / jnp.where(varies, deviation, 1)
-        return jnp.where(varies, ratio, 0).sum(1)
+    meter = gradient_stability().under(_setup(batches, inputs, weights))
 
     def score(readings: Readings) -> Array:
-        sums = layers(readings)
+        sums = readings[meter]
         return jnp.log(jnp.where(sums > 0, sums, 1)).sum()
 
     return Proxy(
         "zico",
         meters=(meter,),
         score=score,
-        valid=lambda readings: (layers(readings) > 0).any(),
+        valid=lambda readings: (readings[meter] > 0).any(),
         reference="Li et al., ZiCo, ICLR 2023, arXiv:2301.11300",
     )
 
@@ -65,20 +59,12 @@ def xi_gsnr(
       inputs: see :func:`zico`.
       weights: see :func:`zico`.
     """
-    meter = _gradients(batches, inputs, weights)
-
-    def score(readings: Readings) -> Array:
-        gradients = readings[meter]
-        if accumulate:
-            gradients = jnp.cumsum(gradients, 0)
-        variance = gradients.var(0)
-        ratios = jnp.square(gradients.mean(0)) / (variance + 1e-8)
-        return jnp.where((variance > 0).any(1), ratios.sum(1), 0).sum()
-
+    meter = gradient_snr(accumulate=accumulate)
+    meter = meter.under(_setup(batches, inputs, weights))
     return Proxy(
         "xi_gsnr",
         meters=(meter,),
-        score=score,
+        score=lambda readings: readings[meter].sum(),
         reference="Sun et al., Xi-GSNR, ICCV 2023",
     )
 
@@ -92,18 +78,17 @@ def grad_sign(*, inputs: str = "gaussian", weights: str = "uniform") -> Proxy:
       inputs: see :func:`zico`.
       weights: see :func:`zico`.
     """
-    meter = gradient_signs().under(data_setup(inputs, weights=weights, single=True))
+    setup = data_setup(inputs, weights=weights, single=True)
+    meter = gradient_agreement().under(setup)
     return Proxy(
         "grad_sign",
         meters=(meter,),
-        score=lambda readings: jnp.abs(readings[meter]).sum(),
+        score=lambda readings: readings[meter].sum(),
         reference="Zhang and Jia, GradSign, ICLR 2022, arXiv:2110.08616",
     )
 
 
-def _gradients(batches: int, inputs: str, weights: str) -> Meter:
-    """Gradients of convolutions and matrices, [M, P, max size]."""
+def _setup(batches: int, inputs: str, weights: str) -> Setup:
     if batches < 2:
         raise ValueError(f"batches must be at least 2, got {batches}")
-    setup = data_setup(inputs, weights=weights, batches=batches)
-    return gradient_values().under(setup)
+    return data_setup(inputs, weights=weights, batches=batches)
