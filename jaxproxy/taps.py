@@ -19,7 +19,7 @@ from jax.extend.core import get_opaque_trace_state
 from jaxproxy.meters import Activation, Probe
 from jaxproxy.types import Array
 
-__all__ = ["REACHED", "Rows", "Slot", "Tap", "Values", "tap_slope"]
+__all__ = ["REACHED", "Rows", "Slot", "Tap", "Values"]
 
 Values = dict[str, Array]
 
@@ -161,7 +161,7 @@ class Tap:
         unused = self.probe.slope(slot.kind, jnp.zeros(len(y), y.dtype))
         sink = self.sink(key, {slot.kind: Rows((slot,), _row(unused))})
         mine = {meter: row[0] for meter, row in sink[slot.kind].items()}
-        return tap_slope(self.probe, slot.kind, y, derivative(), mine)
+        return _tap_slope(self.probe, slot.kind, y, derivative(), mine)
 
     def record(
         self, slots: tuple[Slot, ...], values: Values, present: Array | None = None
@@ -282,14 +282,14 @@ _tap_parameter.defvjp(
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def tap_slope(
+def _tap_slope(
     probe: Probe, kind: str, y: Array, derivative: Array, sink: Values
 ) -> Array:
     """Returns ``y``; the gradient of the sink is the reading of :meth:`Tap.slope`."""
     return y
 
 
-def _tap_slope_backward(
+def __tap_slope_backward(
     probe: Probe, kind: str, derivative: Array, cotangent: Array
 ) -> tuple[Array, None, Values]:
     products = cotangent[..., 0] * derivative
@@ -297,4 +297,4 @@ def _tap_slope_backward(
     return cotangent, None, probe.slope(kind, slopes)
 
 
-tap_slope.defvjp(lambda _, kind, y, slope, sink: (y, slope), _tap_slope_backward)
+_tap_slope.defvjp(lambda _, kind, y, slope, sink: (y, slope), __tap_slope_backward)

@@ -1,8 +1,7 @@
 """The network of NAS-Bench-201: NATS-Bench's TinyNetwork, the code an argument."""
 
 import functools
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +9,7 @@ from flax import nnx
 from jax import lax
 
 from jaxproxy.meters import Activation, Probe
-from jaxproxy.network import Block, Network, Rows, Slot, Tap, from_nnx
+from jaxproxy.network import Block, Network, Tap, from_nnx
 from jaxproxy.spaces._layers import (
     BN,
     ConvBN,
@@ -20,27 +19,17 @@ from jaxproxy.spaces._layers import (
     tapped_dense,
 )
 from jaxproxy.spaces._nasbench201_cells import (
-    DST,
-    NONE,
-    POOL,
-    SKIP,
-    SRC,
     Buffers,
     EdgeParams,
     Table,
     blank_rows,
     edge_table,
-    is_conv,
 )
 from jaxproxy.spaces._nasbench201_forward import make_silence
 from jaxproxy.spaces._nasbench201_grad import make_sinks, stage
-from jaxproxy.spaces._nasbench201_plain import (
-    by_cell,
-    cell,
-    make_slope_sinks,
-    split_sinks,
-    tap_edges,
-)
+from jaxproxy.spaces._nasbench201_plain import by_cell, cell, tap_edges
+from jaxproxy.spaces._nasbench201_slopes import TENSORS, make_slope_sinks, slope_stage
+from jaxproxy.spaces._nasbench201_slots import Slots
 from jaxproxy.types import Array, Fidelity
 
 __all__ = ["TinyNetwork", "network"]
@@ -162,11 +151,13 @@ class _Stage(nnx.Module):
     def __call__(self, first: int, x: Array, code: Array, tap: Tap) -> Array:
         """Output of cells ``first``, ``first + 1``... for float[B, H, W, C]."""
         params = self.params()
-        slots = _Slots(first, params.num_cells, x.shape[-1], code, tap.advance)
+        slots = Slots(first, params.num_cells, x.shape[-1], code, tap.advance)
+        weights = edge_table(tap.probe.weight, code, params)
+        for kind, values in weights.items():
+            tap.record(*slots.rows(kind, values))
+        if self.mode.norm == "fixed" and tap.probe.wants("slope", *TENSORS):
+            return self._slopes(f"cells.{first}", x, params, slots, code, tap)
         sinks = make_sinks(tap.probe, x, params, code)
-        if self.mode.norm == "fixed":
-            for kind, blanks in make_slope_sinks(tap.probe, x, params).items():
-                sinks[kind] = sinks[kind] | blanks
         rows = {k: slots.rows(k, v) for k, v in sinks.items()}
         given = tap.sink(f"cells.{first}", rows)
         sinks = {kind: given.get(kind, {}) for kind in sinks}
@@ -176,10 +167,32 @@ class _Stage(nnx.Module):
         table["none"] = jax.tree.map(
             lambda v: jnp.broadcast_to(v, (len(params.scale), *v.shape)), silent
         )
-        weights = edge_table(tap.probe.weight, code, params)
-        for kind, values in (table | weights).items():
+        for kind, values in table.items():
             tap.record(*slots.rows(kind, values))
         return x
+
+    def _slopes(
+        self,
+        name: str,
+        x: Array,
+        params: EdgeParams,
+        slots: Slots,
+        code: Array,
+        tap: Tap,
+    ) -> Array:
+        others = [
+            meter.name
+            for meter in tap.probe.meters
+            if meter.phase not in ("slope", "weight") and slots.kinds & {*meter.kinds}
+        ]
+        if others:
+            raise ValueError(f"{name}: slopes share no pass with {', '.join(others)}")
+        sinks = make_slope_sinks(tap.probe, x, len(params.scale))
+        given = tap.sink(name, {k: slots.rows(k, v) for k, v in sinks.items()})
+        if tap.planning:
+            return x
+        sinks = {kind: given.get(kind, {}) for kind in sinks}
+        return slope_stage(tap.probe, x, params, sinks, code)
 
     def _stage(
         self,
@@ -218,13 +231,12 @@ class _Stage(nnx.Module):
                 f"{name}: activation gradients are measured with norm='batch' only, "
                 f"not {norm!r}"
             )
-        slopes, tensors = split_sinks(probe, sinks)
-        if any(tensors.values()):
-            params = tap_edges(probe, params, tensors, code)
+        sinks = {kind: sinks[kind] for kind in TENSORS}
+        if any(sinks.values()):
+            params = tap_edges(probe, params, sinks, code)
 
-        def step(x: Array, here: tuple[EdgeParams, Table]) -> tuple[Array, Table]:
-            params, slopes = here
-            x, table = cell(probe, norm, code, params, x, slopes)
+        def step(x: Array, params: EdgeParams) -> tuple[Array, Table]:
+            x, table = cell(probe, norm, code, params, x)
             scale = jnp.zeros((), x.dtype)
             if norm == "none":
                 x, scale = rescale(x)
@@ -234,59 +246,9 @@ class _Stage(nnx.Module):
             }
             return x, table | outputs
 
-        x, table = lax.scan(step, x, (by_cell(params), by_cell(slopes)))
+        x, table = lax.scan(step, x, by_cell(params))
         for kind in table.keys() - {"cell", "log_scale"}:
             table[kind] = jax.tree.map(
                 lambda v: v.reshape(-1, *v.shape[2:]), table[kind]
             )
         return x, table
-
-
-class _Slots:
-    """Names, depths and presence of the taps of a stage."""
-
-    _SUFFIX: ClassVar[dict[str, str]] = {
-        "none": ".none", "skip": ".skip", "pool": ".pool", "relu": ".relu",
-        "conv_w": ".conv.weight", "conv": ".conv", "bn_input": ".bn.input",
-        "bn_w": ".bn.weight", "bn_b": ".bn.bias", "bn": ".bn",
-    }  # fmt: skip
-
-    def __init__(
-        self,
-        first: int,
-        cells: int,
-        channels: int,
-        code: Array,
-        advance: Callable[[int], int],
-    ) -> None:
-        self.cells = range(first, first + cells)
-        self.channels, self.code = channels, code
-        self.stride = len(self._SUFFIX)
-        self.base = advance(cells * (6 * self.stride + 1))
-
-    def rows(self, kind: str, values: dict[str, Array]) -> Rows:
-        """Rows of one kind of tap: one per cell, or one per edge of every cell."""
-        if kind in ("cell", "log_scale"):
-            suffix = ".scale" if kind == "log_scale" else ""
-            slots = [(f"cells.{k}{suffix}", self._depth(n + 1, 0) - 1)
-                     for n, k in enumerate(self.cells)]  # fmt: skip
-            present = None
-        else:
-            order = list(self._SUFFIX).index(kind)
-            slots = [
-                (f"cells.{k}.e{SRC[e]}{DST[e]}{self._SUFFIX[kind]}",
-                 self._depth(n, e) + order)
-                for n, k in enumerate(self.cells) for e in range(6)
-            ]  # fmt: skip
-            present = jnp.tile(self._present(kind), len(self.cells))
-        named = tuple(Slot(name, kind, depth, self.channels) for name, depth in slots)
-        return Rows(named, values, present)
-
-    def _depth(self, cell: int, edge: int) -> int:
-        return self.base + cell * (6 * self.stride + 1) + edge * self.stride
-
-    def _present(self, kind: str) -> Array:
-        operations = {"none": NONE, "skip": SKIP, "pool": POOL}
-        if kind in operations:
-            return self.code == operations[kind]
-        return is_conv(self.code)

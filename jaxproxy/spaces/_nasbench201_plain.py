@@ -5,7 +5,6 @@ derivatives. The loops of ``_nasbench201_stage`` are faster at what they can.
 """
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,7 +13,7 @@ from jax import lax
 
 from jaxproxy.meters import Activation, Probe
 from jaxproxy.ops import avg_pool, conv
-from jaxproxy.spaces._layers import FIXED, first_products, normalise
+from jaxproxy.spaces._layers import normalise
 from jaxproxy.spaces._nasbench201_cells import (
     DST,
     SRC,
@@ -22,19 +21,16 @@ from jaxproxy.spaces._nasbench201_cells import (
     Table,
     at,
     blank,
-    blank_rows,
     edge_table,
     put,
 )
-from jaxproxy.taps import tap_slope
 from jaxproxy.types import Array
 
-__all__ = ["by_cell", "cell", "make_slope_sinks", "split_sinks", "tap_edges"]
+__all__ = ["by_cell", "cell", "tap_edges"]
 
 _Measured = tuple[Array, Table]
 """Output of an operation, and its readings."""
 
-_TENSORS = ("conv_w", "bn_w", "bn_b")
 _KINDS = ("none", "skip", "relu", "conv", "bn_input", "bn", "pool")
 
 
@@ -43,31 +39,12 @@ def by_cell(rows: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf.reshape(-1, 6, *leaf.shape[1:]), rows)
 
 
-def make_slope_sinks(probe: Probe, x: Array, params: EdgeParams) -> Table:
-    """Sinks of the slopes of the edges' parameters, zeros."""
-    slopes = jnp.zeros(len(x), x.dtype)
-    table = {kind: probe.slope(kind, slopes) for kind in _TENSORS}
-    return blank_rows(len(params.scale), table)
-
-
-def split_sinks(probe: Probe, sinks: Table) -> tuple[Table, Table]:
-    """Sinks of the slopes of parameters, and of their gradients."""
-    slopes: Table = {}
-    gradients: Table = {}
-    for kind in _TENSORS:
-        names = {meter.name for meter in probe.select("slope", kind)}
-        slopes[kind] = {n: v for n, v in sinks[kind].items() if n in names}
-        gradients[kind] = {n: v for n, v in sinks[kind].items() if n not in names}
-    return slopes, gradients
-
-
 def cell(
     probe: Probe,
     norm: str,
     code: Array,
     params: EdgeParams,
     x: Array,
-    slopes: Table | None = None,
 ) -> tuple[Array, Table]:
     """Output of a cell and its forward readings, with one row for each edge.
 
@@ -77,26 +54,25 @@ def cell(
       code: int32[6].
       params: of the six edges.
       x: float[B, H, W, C].
-      slopes: sinks of the slopes of parameters, with one row for each edge.
     """
     branches = _Operations(probe, norm, x).branches()
 
     # A loop over edges: unrolled, second derivatives take minutes to compile.
     def step(
-        nodes: Array, edge: tuple[Array, Array, Array, EdgeParams, Table]
+        nodes: Array, edge: tuple[Array, Array, Array, EdgeParams]
     ) -> tuple[Array, Table]:
-        op, source, target, here, sinks = edge
-        y, table = lax.switch(op, branches, here, sinks, at(nodes, source))
+        op, source, target, here = edge
+        y, table = lax.switch(op, branches, here, at(nodes, source))
         return put(nodes, target, at(nodes, target) + y), table
 
     nodes = jnp.concatenate([x[None], jnp.zeros((3, *x.shape), x.dtype)])
-    edges = code, jnp.array(SRC), jnp.array(DST), params, slopes or {}
+    edges = code, jnp.array(SRC), jnp.array(DST), params
     nodes, table = lax.scan(step, nodes, edges)
     return nodes[3], table
 
 
 class _Operations:
-    """The operations of an edge: (parameters, sinks, input) -> output, readings."""
+    """The operations of an edge: (parameters, input) -> output, readings."""
 
     def __init__(self, probe: Probe, norm: str, like: Array) -> None:
         self.probe, self.norm = probe, norm
@@ -109,35 +85,25 @@ class _Operations:
         """In the order of the codes."""
         return [self.none, self.skip, self.conv1, self.conv3, self.pool]
 
-    def none(self, params: EdgeParams, sinks: Table, x: Array) -> _Measured:
+    def none(self, params: EdgeParams, x: Array) -> _Measured:
         return self._measured(none=jnp.zeros_like(x))
 
-    def skip(self, params: EdgeParams, sinks: Table, x: Array) -> _Measured:
+    def skip(self, params: EdgeParams, x: Array) -> _Measured:
         return self._measured(skip=x)
 
-    def pool(self, params: EdgeParams, sinks: Table, x: Array) -> _Measured:
+    def pool(self, params: EdgeParams, x: Array) -> _Measured:
         return self._measured(pool=avg_pool(x, 3, padding=1))
 
-    def conv1(self, params: EdgeParams, sinks: Table, x: Array) -> _Measured:
-        return self._conv(params.conv1, params, sinks, x)
+    def conv1(self, params: EdgeParams, x: Array) -> _Measured:
+        return self._conv(params.conv1, params, x)
 
-    def conv3(self, params: EdgeParams, sinks: Table, x: Array) -> _Measured:
-        return self._conv(params.conv3, params, sinks, x)
+    def conv3(self, params: EdgeParams, x: Array) -> _Measured:
+        return self._conv(params.conv3, params, x)
 
-    def _conv(
-        self, kernel: Array, params: EdgeParams, sinks: Table, x: Array
-    ) -> _Measured:
-        def tapped(kind: str, y: Array, derivative: Callable[[], Array]) -> Array:
-            if not sinks.get(kind):
-                return y
-            return tap_slope(self.probe, kind, y, derivative(), sinks[kind])
-
+    def _conv(self, kernel: Array, params: EdgeParams, x: Array) -> _Measured:
         r = jax.nn.relu(x)
         z = conv(r, kernel, portable=True)
-        z = tapped("conv_w", z, lambda: first_products(r, kernel.shape[0]))
         y = normalise(z, params.scale, params.bias, self.norm)
-        y = tapped("bn_w", y, lambda: z[..., 0] * FIXED)
-        y = tapped("bn_b", y, lambda: jnp.ones_like(y[..., 0]))
         return self._measured(relu=r, conv=z, bn_input=z, bn=y)
 
     def _measured(self, **activations: Array) -> _Measured:
