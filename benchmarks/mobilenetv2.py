@@ -10,15 +10,13 @@ take turns with jaxproxy. Accel-NASBench's networks are not in the space: see
 import argparse
 import csv
 import gzip
-import json
 import os
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ranking import environment, write
+from ranking import environment, take_turns, write
 
 from jaxproxy.rank import bootstrap, kendall, spearman
 from jaxproxy.score import make_scorer
@@ -112,48 +110,7 @@ def paired(
         "seed": seed,
     }
     script = Path(__file__).with_name("mobilenetv2_torch.py")
-    worker = subprocess.Popen(
-        [python, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert worker.stdin is not None and worker.stdout is not None
-
-    def theirs(line: str) -> dict[str, Any]:
-        assert worker.stdin is not None and worker.stdout is not None
-        worker.stdin.write(f"{line}\n")
-        worker.stdin.flush()
-        return json.loads(worker.stdout.readline())
-
-    worker.stdin.write(json.dumps(job) + "\n")
-    theirs("warm up")
-    turns = []
-    for _ in range(rounds):
-        answer = theirs("go")
-        clock, cpu = time.perf_counter(), time.process_time()
-        scores = scorer.score(codes).scores["intrain"][:, 0]
-        turns.append(
-            {
-                "torch_seconds": answer["seconds"],
-                "torch_cpu_seconds": answer["cpu_seconds"],
-                "jax_seconds": time.perf_counter() - clock,
-                "jax_cpu_seconds": time.process_time() - cpu,
-                "rho_of_scores": spearman(scores, np.array(answer["scores"])),
-            }
-        )
-    worker.stdin.close()
-    worker.wait()
-    ratio = np.median([t["torch_cpu_seconds"] / t["jax_cpu_seconds"] for t in turns])
-    return {
-        "num_archs": len(codes),
-        "torch": answer["version"],
-        "archs_per_cpu_second": {
-            side: round(
-                len(codes) / np.median([t[f"{side}_cpu_seconds"] for t in turns]), 1
-            )
-            for side in ("torch", "jax")
-        },
-        "jax_over_torch": round(float(ratio), 2),
-        "turns": turns,
-    }
+    return take_turns(python, script, job, scorer, codes, rounds)
 
 
 def nearest(row: dict[str, str], *, pairs: bool) -> np.ndarray:

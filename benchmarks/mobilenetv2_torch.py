@@ -1,19 +1,14 @@
 """InTrain of MobileNetV2 networks in eager PyTorch, on one thread.
 
-Started by ``mobilenetv2.py``. The first line of standard input is the job in JSON:
-``archs`` with, for each architecture, the channels of the stem and of the last layer
-and its blocks ``[stride, kernel, inputs, hidden, outputs]``; ``batch_size``,
-``resolution``, ``num_classes`` and ``seed``. Every other line makes it score all of
-them, each a network of exactly its widths, and answer with seconds and scores.
+Started by ``mobilenetv2.py``; see ``torch_turns.py``. An architecture is the channels
+of the stem and of the last layer, and its blocks
+``[stride, kernel, inputs, hidden, outputs]``.
 """
 
-import json
-import sys
-import time
-
 import torch
-from peer_torch import Conv, Linear, intrain
+from peer_torch import Conv, Linear
 from torch import Tensor, nn
+from torch_turns import norm, serve
 
 
 class Depthwise(Conv):
@@ -25,11 +20,6 @@ class Depthwise(Conv):
             self, channels, channels, kernel, stride, kernel // 2, groups=channels,
             bias=False,
         )  # fmt: skip
-
-
-def norm(channels: int) -> nn.BatchNorm2d:
-    """BatchNorm by the statistics of the batch."""
-    return nn.BatchNorm2d(channels, track_running_stats=False)
 
 
 class Block(nn.Module):
@@ -64,25 +54,5 @@ def network(arch: dict, num_classes: int) -> nn.Module:
     )  # fmt: skip
 
 
-def main() -> None:
-    """Serves one job until standard input ends."""
-    torch.set_num_threads(1)
-    job = json.loads(sys.stdin.readline())
-    torch.manual_seed(job["seed"])
-    side, classes = job["resolution"], job["num_classes"]
-    x = torch.randn(job["batch_size"], 3, side, side)
-    y = torch.randint(classes, (job["batch_size"],))
-    for _ in sys.stdin:
-        start, cpu = time.perf_counter(), time.process_time()
-        scores = [intrain(network(arch, classes), x, y) for arch in job["archs"]]
-        answer = {
-            "seconds": time.perf_counter() - start,
-            "cpu_seconds": time.process_time() - cpu,
-            "scores": scores,
-            "version": torch.__version__,
-        }
-        print(json.dumps(answer), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    serve(network)

@@ -4,7 +4,8 @@
 scores a seeded sample of every table (columns ``adjacency``, ``ops`` and an accuracy)
 at each fidelity ``WIDTH,CELLS,BATCH,RESOLUTION`` and writes Kendall's tau and
 Spearman's rho with bootstrap intervals. ``--skip N`` leaves out the first N of the
-sample, on which a fidelity was chosen. ``--speed N`` times N random architectures.
+sample, on which a fidelity was chosen. ``--speed N`` times N random architectures, and
+``--torch-python PYTHON`` takes turns with eager PyTorch on some of them.
 """
 
 import argparse
@@ -15,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ranking import environment, write
+from ranking import environment, take_turns, write
 
 from jaxproxy.proxies import parse_proxy
 from jaxproxy.rank import bootstrap, kendall, spearman
 from jaxproxy.score import Scorer, make_scorer
+from jaxproxy.spaces import _nasbench101 as host
 from jaxproxy.spaces import nasbench101
 from jaxproxy.types import Fidelity
 
@@ -91,6 +93,33 @@ def speed(scorer: Scorer, num: int, seed: int) -> dict[str, Any]:
     }
 
 
+def job(codes: np.ndarray, fidelity: Fidelity, seed: int) -> dict[str, Any]:
+    """What the worker ``nasbench101_torch.py`` reads."""
+    widths = [fidelity.width << stack for stack in range(3)]
+    archs = []
+    for code in codes:
+        graph = host.modules(code)
+        matrix, ops = host.pruned(code)
+        inner = graph.live[1:-1]
+        channels = [host.vertex_channels(graph.matrix, w)[inner] for w in widths]
+        archs.append(
+            {
+                "matrix": matrix.tolist(),
+                "ops": ops,
+                "channels": [row.tolist() for row in channels],
+                "widths": widths,
+                "depth": fidelity.cells,
+            }
+        )
+    return {
+        "archs": archs,
+        "batch_size": fidelity.batch_size,
+        "resolution": fidelity.resolution,
+        "num_classes": 10,
+        "seed": seed,
+    }
+
+
 def main() -> None:
     """Writes the correlations of all fidelities as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -101,6 +130,9 @@ def main() -> None:
     parser.add_argument("--proxies", nargs="+", default=["intrain", "naswot", "params"])
     parser.add_argument("--fidelities", nargs="+", required=True)
     parser.add_argument("--speed", type=int, default=0)
+    parser.add_argument("--torch-python")
+    parser.add_argument("--paired", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
         "--images", type=Path, help="npz file of train_jpeg_x uint8[N, R, R, 3]"
     )
@@ -123,6 +155,18 @@ def main() -> None:
         if args.speed:
             result["speed"] = speed(scorer, args.speed, args.seed)
             print(result["speed"])
+        if args.torch_python:
+            codes = SPACE.sample(np.random.default_rng(args.seed), args.paired)
+            scorer.score(codes[:1])
+            result["paired"] = take_turns(
+                args.torch_python,
+                Path(__file__).with_name("nasbench101_torch.py"),
+                job(codes, fidelity, args.seed),
+                scorer,
+                codes,
+                args.rounds,
+            )
+            print(result["paired"])
         results.append({**result, "records": correlate(scorer, tables)})
     report = {
         **environment(),

@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import platform
+import subprocess
 import time
 from dataclasses import asdict
 from importlib.metadata import version
@@ -15,7 +16,7 @@ import numpy as np
 
 import jaxproxy
 from jaxproxy.rank import bootstrap, kendall, spearman
-from jaxproxy.score import make_scorer
+from jaxproxy.score import Scorer, make_scorer
 from jaxproxy.spaces import Space
 from jaxproxy.types import Fidelity
 
@@ -49,6 +50,69 @@ def timed(space: Space, proxy: str, fidelity: Fidelity, num: int) -> dict[str, A
         "num": num,
         "seconds": time.perf_counter() - start - first,
         "traces": scorer.num_traces,
+    }
+
+
+def take_turns(
+    python: str,
+    script: Path,
+    job: dict[str, Any],
+    scorer: Scorer,
+    codes: np.ndarray,
+    rounds: int,
+) -> dict[str, Any]:
+    """InTrain of eager PyTorch and of jaxproxy in turn, on the same architectures.
+
+    Args:
+      python: interpreter that has PyTorch.
+      script: a worker, see ``torch_turns.py``.
+      job: what it reads.
+      scorer: warm, of ``"intrain"``, on one device.
+      codes: of the job's architectures.
+      rounds: turns of each.
+    """
+    worker = subprocess.Popen(
+        [python, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert worker.stdin is not None and worker.stdout is not None
+
+    def theirs(line: str) -> dict[str, Any]:
+        assert worker.stdin is not None and worker.stdout is not None
+        worker.stdin.write(f"{line}\n")
+        worker.stdin.flush()
+        return json.loads(worker.stdout.readline())
+
+    worker.stdin.write(json.dumps(job) + "\n")
+    theirs("warm up")
+    turns = []
+    for _ in range(rounds):
+        answer = theirs("go")
+        clock, cpu = time.perf_counter(), time.process_time()
+        scores = scorer.score(codes).scores["intrain"][:, 0]
+        turns.append(
+            {
+                "torch_seconds": answer["seconds"],
+                "torch_cpu_seconds": answer["cpu_seconds"],
+                "jax_seconds": time.perf_counter() - clock,
+                "jax_cpu_seconds": time.process_time() - cpu,
+                "rho_of_scores": spearman(scores, np.array(answer["scores"])),
+            }
+        )
+    worker.stdin.close()
+    worker.wait()
+    ratios = [t["torch_cpu_seconds"] / t["jax_cpu_seconds"] for t in turns]
+    return {
+        "num_archs": len(codes),
+        "torch": answer["version"],
+        "archs_per_cpu_second": {
+            side: round(
+                len(codes) / np.median([t[f"{side}_cpu_seconds"] for t in turns]), 1
+            )
+            for side in ("torch", "jax")
+        },
+        "jax_over_torch": round(float(np.median(ratios)), 2),
+        "range": [round(min(ratios), 2), round(max(ratios), 2)],
+        "turns": turns,
     }
 
 
