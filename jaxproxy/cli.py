@@ -30,7 +30,6 @@ from jaxproxy.commands import (
     Plan,
     Truths,
     column_names,
-    find_space,
     show,
 )
 
@@ -54,7 +53,7 @@ class Score:
     """Score architectures into a run folder, or finish a run that was stopped."""
 
     space: Annotated[Positional[str], arg(metavar="SPACE")]
-    """Search space, for instance nasbench201; see `jaxproxy list`."""
+    """Search space, such as nasbench201 or 'autoformer(size=small)'."""
     out: Folder
     """Run folder: new, or holding a run of the same request and settings."""
     proxies: Names = ("intrain",)
@@ -159,8 +158,10 @@ class Score:
         return run, report.speed(len(codes), finished, seconds)
 
     def _space(self) -> "Space":
+        from jaxproxy.spaces import parse_space
+
         given = {} if self.num_classes is None else {"num_classes": self.num_classes}
-        return find_space(self.space, **given)
+        return parse_space(self.space, **given)
 
     def _fidelity(self, space: "Space") -> "Fidelity":
         names = ("width", "cells", "batch_size", "resolution")

@@ -137,7 +137,7 @@ def reachable(run: "Run", archs: Sequence[str]) -> np.ndarray:
 def subsets(run: "Run", archs: Sequence[str]) -> dict[str, np.ndarray]:
     """Sets to report on, bool[N]: ``all``, and ``reachable`` if there are enough."""
     sets = {"all": np.ones(len(archs), bool)}
-    if len(archs) >= MIN_SUBSET_RUN and run.manifest["scorer"]["space"] in SPACES:
+    if len(archs) >= MIN_SUBSET_RUN and _is_known(run):
         members = reachable(run, archs)
         if not members.all():
             sets["reachable"] = members
@@ -146,11 +146,16 @@ def subsets(run: "Run", archs: Sequence[str]) -> dict[str, np.ndarray]:
 
 def _space(run: "Run") -> Space:
     scorer = run.manifest["scorer"]
-    if scorer["space"] not in SPACES:
+    if not _is_known(run):
         raise ValueError(
             f"{run.path} is of space {scorer['space']!r}; known are {sorted(SPACES)}"
         )
-    make = SPACES[scorer["space"]]
-    if "num_classes" in inspect.signature(make).parameters:
-        return make(num_classes=scorer["num_classes"])
-    return make()
+    recorded = {**scorer, "resolution": scorer.get("macs_resolution")}
+    name = scorer["space"]
+    options = inspect.signature(SPACES[name]).parameters
+    given = {o: recorded[o] for o in options if recorded.get(o) is not None}
+    return SPACES[name](**given)
+
+
+def _is_known(run: "Run") -> bool:
+    return run.manifest["scorer"]["space"] in SPACES

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 if TYPE_CHECKING:
-    from jaxproxy.spaces import Space
     from jaxproxy.store import Run
     from jaxproxy.truth import Truth
 
@@ -210,7 +209,7 @@ class Draw:
     """Draw an architecture."""
 
     space: Annotated[Positional[str], arg(metavar="SPACE")]
-    """Search space; see `jaxproxy list`."""
+    """Search space, such as nasbench201; see `jaxproxy list`."""
     arch: Annotated[Positional[str], arg(metavar="ARCH")]
     """Architecture string."""
     out: Annotated[Path, arg(metavar="FILE")]
@@ -219,7 +218,9 @@ class Draw:
     def __call__(self) -> int:
         """Draws, and says what was drawn."""
         draw = _plotter("plot_architecture", self.out)
-        space = find_space(self.space)
+        from jaxproxy.spaces import parse_space
+
+        space = parse_space(self.space)
         code = space.check_codes(space.from_str(self.arch)[None])[0]
         if space.graph is None:
             raise ValueError(f"{space.name} has no drawing of its architectures")
@@ -227,15 +228,6 @@ class Draw:
         params, macs = int(space.num_params(code)), int(space.num_macs(code))
         show(f"{params} parameters, {macs} multiply-adds; the figure is {self.out}")
         return 0
-
-
-def find_space(name: str, **options: Any) -> "Space":
-    """The space of a name; an error names the choices."""
-    from jaxproxy.setups import check_choices
-    from jaxproxy.spaces import SPACES
-
-    check_choices(space=(name, SPACES))
-    return SPACES[name](**options)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from jaxproxy.columns import Column, archs_of, score_columns, subsets, truth_col
 from jaxproxy.ensembles import ENSEMBLES
 from jaxproxy.proxies import PROXIES, Proxy
 from jaxproxy.rank import MEASURES, correlate
-from jaxproxy.spaces import SPACES
+from jaxproxy.spaces import SPACES, Space
 from jaxproxy.store import Run
 from jaxproxy.truth import Truth
 from jaxproxy.variants import choices
@@ -271,7 +271,7 @@ def catalogue() -> Iterator[str]:
         space = make()
         what = "codes, not all valid" if space.constrained else "architectures"
         num = space.num_archs
-        yield f"  {name}: {num if num < 1e12 else f'{num:.1e}'} {what}"
+        yield f"  {name}{_options(make)}: {num if num < 1e12 else f'{num:.1e}'} {what}"
         for preset, fidelity in space.presets.items():
             yield f"      {preset}: {_words(asdict(fidelity))}"
 
@@ -280,7 +280,7 @@ def _words(fidelity: dict[str, int]) -> str:
     return ", ".join(f"{k.replace('_', ' ')} {value}" for k, value in fidelity.items())
 
 
-def _options(factory: Callable[..., Proxy]) -> str:
+def _options(factory: Callable[..., Proxy | Space]) -> str:
     def write(value: Any) -> str:
         return ":".join(map(str, value)) if isinstance(value, tuple) else str(value)
 

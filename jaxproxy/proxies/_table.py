@@ -1,10 +1,9 @@
 """Every proxy by name, and variants written as text."""
 
 import dataclasses
-import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
 
+from jaxproxy.options import make
 from jaxproxy.proxies._accuracy import cv, weight_agnostic
 from jaxproxy.proxies._az_nas import (
     az_expressivity,
@@ -87,40 +86,5 @@ def parse_proxy(
     Raises:
       ValueError: unknown proxy, option or value, naming the choices.
     """
-    name, bracket, rest = text.strip().partition("(")
-    name = name.strip()
-    if bool(bracket) != rest.endswith(")"):
-        raise ValueError(f"malformed proxy {text!r}; write name(option=value,...)")
-    if name not in table:
-        raise ValueError(f"unknown proxy {name!r}; choose from {sorted(table)}")
-    factory = table[name]
-    known = inspect.signature(factory).parameters
-    given: dict[str, str] = {}
-    for item in filter(None, rest.removesuffix(")").split(",")):
-        option, equals, value = (part.strip() for part in item.partition("="))
-        if option not in known or not equals:
-            raise ValueError(
-                f"unknown option {item.strip()!r} of {name}; choose from {list(known)}"
-            )
-        if option in given:
-            raise ValueError(f"option {option!r} of {name} is given twice")
-        given[option] = value
-    try:
-        proxy = factory(**{option: _value(value) for option, value in given.items()})
-    except TypeError as error:  # a number where a tuple should be, for instance
-        raise ValueError(f"{text!r}: {error}") from error
-    label = ",".join(f"{option}={given[option]}" for option in known if option in given)
-    return dataclasses.replace(proxy, name=f"{name}({label})" if label else name)
-
-
-def _value(text: str) -> Any:
-    if ":" in text:
-        return tuple(_value(part) for part in text.split(":"))
-    if text in ("True", "False"):
-        return text == "True"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+    proxy, name = make(text, table, "proxy")
+    return dataclasses.replace(proxy, name=name)

@@ -1,7 +1,9 @@
 """Search spaces, one benchmark per family of files."""
 
 from collections.abc import Callable
+from typing import Any
 
+from jaxproxy.options import make
 from jaxproxy.spaces._autoformer_space import autoformer
 from jaxproxy.spaces._mobilenetv2_space import mobilenetv2
 from jaxproxy.spaces._nasbench101_space import nasbench101
@@ -23,6 +25,7 @@ __all__ = [
     "nasbench_macro",
     "nasbench_nlp",
     "natsbench_sss",
+    "parse_space",
     "transnasbench101_micro",
 ]
 
@@ -36,3 +39,16 @@ SPACES: dict[str, Callable[..., Space]] = {
     "natsbench_sss": natsbench_sss,
     "transnasbench101_micro": transnasbench101_micro,
 }
+
+
+def parse_space(text: str, **options: Any) -> Space:
+    """The space of ``"nasbench201"`` or ``"transnasbench101_micro(task=jigsaw)"``.
+
+    Args:
+      text: name in :data:`SPACES`, with or without options.
+      **options: more of them.
+
+    Raises:
+      ValueError: unknown space, option or value, naming the choices.
+    """
+    return make(text, SPACES, "space", **options)[0]
