@@ -16,7 +16,7 @@ from jaxproxy.setups import check_logits, cross_entropy
 from jaxproxy.taps import REACHED, Rows, Tap, Values
 from jaxproxy.types import Array, Batch
 
-__all__ = ["collect", "collect_batches", "collect_jacobian", "make_scratch"]
+__all__ = ["collect", "collect_batches", "collect_pulled", "make_scratch"]
 
 _Loss = Callable[[Array, Array], Array]
 
@@ -92,31 +92,36 @@ def collect_batches(
     """
     run = _Run(network, params, code, Probe.of(meters))
     values, present, scratch = _over_batches(run, batches, scratch, loss)
-    meter_of = {meter.name: meter for meter in run.probe.meters}
-    finished = {k: _finished(meter_of[k[1]], v) for k, v in values.items()}
-    readings = stack(run.probe.meters, run.rows(finished, present))
-    first = {
+    rows = run.rows(_finished(run, values), present)
+    readings = stack(run.probe.meters, rows)
+    each = {
         meter.name: jnp.moveaxis(readings[meter], 1, 0)  # [M, L, ...]
         for meter in run.probe.meters
         if not (meter.add or meter.over_batches)
     }
     if len(batches.x) == 1:
-        first = {name: values[0] for name, values in first.items()}
-    values = {**readings.values, **first}
-    return dataclasses.replace(readings, values=values), scratch
+        each = {name: values[0] for name, values in each.items()}
+    return dataclasses.replace(readings, values={**readings.values, **each}), scratch
 
 
-def collect_jacobian(
+def collect_pulled(
     network: Network,
     params: Any,
     x: Array,
     code: Array | None,
     meters: Sequence[Meter],
+    cotangents: Callable[[Array], Array],
 ) -> tuple[Array, Readings]:
-    """Logits float[B, K], and readings of one backward pass for each of K classes.
+    """Logits float[B, K], and readings of one backward pass for each of M cotangents.
 
-    What is differentiated is the sum over images of the logits of a class; readings of
-    gradients have a second axis K.
+    Args:
+      network: what to measure.
+      params: as ``network.init`` gave them.
+      x: images.
+      code: see :func:`collect`.
+      meters: of gradients or slopes. Readings have a second axis M, or are what the
+        meter makes of them ``over_batches``.
+      cotangents: gives float[M, B, K] for the logits.
 
     Raises:
       ValueError: as :func:`collect`, or the outputs are no logits.
@@ -126,13 +131,10 @@ def collect_jacobian(
         lambda sinks: run(x, sinks, None)[:2], run.zero_sinks(x, None), has_aux=True
     )
     check_logits(logits.shape)
-
-    def of_class(one_hot: Array) -> Any:
-        return pull_back(jnp.broadcast_to(one_hot, logits.shape))[0]
-
-    gradients = lax.map(of_class, jnp.eye(logits.shape[1], dtype=logits.dtype))
-    gradients = jax.tree.map(lambda g: jnp.moveaxis(g, 0, 1), gradients)
-    return logits, stack(run.probe.meters, run.rows(*run.taken(arrays, gradients)))
+    gradients = lax.map(lambda dz: pull_back(dz)[0], cotangents(logits))
+    values = jax.vmap(lambda one: run.taken(arrays, one).values)(gradients)
+    present = run.taken(arrays, gradients).present
+    return logits, stack(run.probe.meters, run.rows(_finished(run, values), present))
 
 
 _Key = tuple[int, str]
@@ -199,10 +201,9 @@ class _Run:
     def taken(self, arrays: "_Arrays", gradients: Any = None) -> _Taken:
         """Readings of the last trace, with the gradients of its sinks."""
         rows = list(arrays.forward)
-        if gradients is not None:
-            for name, kind in self._sinks():
-                unreached, present = arrays.unreached[name][kind]
-                rows.append((_measured(gradients[name][kind], unreached), present))
+        for name, kind in self._sinks():  # none without gradients
+            unreached, present = arrays.unreached[name][kind]
+            rows.append((_measured(gradients[name][kind], unreached), present))
         values = {(i, n): v for i, (row, _) in enumerate(rows) for n, v in row.items()}
         return _Taken(values, [present for _, present in rows])
 
@@ -214,8 +215,7 @@ class _Run:
         for (number, meter), value in values.items():
             table[number][meter] = value
         slots = [rows.slots for rows in self._tap.forward]
-        if len(present) > len(slots):
-            slots += [self._tap.sinks[name][kind].slots for name, kind in self._sinks()]
+        slots += [self._tap.sinks[name][kind].slots for name, kind in self._sinks()]
         return [Rows(*row) for row in zip(slots, table, present, strict=True)]
 
     def _sinks(self) -> list[tuple[str, str]]:
@@ -277,10 +277,15 @@ def _over_batches(
     return {**taken.values, **totals}, present, scratch
 
 
-def _finished(meter: Meter, values: Array) -> Array:
+def _finished(run: _Run, values: dict[_Key, Array]) -> dict[_Key, Array]:
     """float[slots, ...] of all batches together, or [slots, M, ...] of each."""
-    if not (meter.add or meter.over_batches):
-        return jnp.moveaxis(values, 0, 1)
-    if meter.over_batches is None:
-        return values
-    return jax.vmap(meter.over_batches, in_axes=0 if meter.add else 1)(values)
+    meters = {meter.name: meter for meter in run.probe.meters}
+
+    def finish(meter: Meter, values: Array) -> Array:
+        if not (meter.add or meter.over_batches):
+            return jnp.moveaxis(values, 0, 1)
+        if meter.over_batches is None:
+            return values
+        return jax.vmap(meter.over_batches, in_axes=0 if meter.add else 1)(values)
+
+    return {key: finish(meters[key[1]], value) for key, value in values.items()}

@@ -1,4 +1,4 @@
-"""Derivatives of logits by single parameters, image by image."""
+"""Derivatives of logits by parameters, image by image."""
 
 from typing import Any, NamedTuple
 
@@ -6,14 +6,21 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxproxy.collect import collect, collect_jacobian
-from jaxproxy.meters import Probe, first_gradient, first_slopes, weight_size
+from jaxproxy.collect import collect, collect_pulled
+from jaxproxy.meters import (
+    PARAMETERS,
+    Probe,
+    first_gradient,
+    first_slopes,
+    gradient_products,
+    weight_size,
+)
 from jaxproxy.network import Network
 from jaxproxy.setups import LOSSES, check_logits
 from jaxproxy.taps import Tap
 from jaxproxy.types import Array, Batch
 
-__all__ = ["Jacobian", "logit_jacobian"]
+__all__ = ["Jacobian", "logit_jacobian", "tangent_kernel"]
 
 
 class Jacobian(NamedTuple):
@@ -43,6 +50,26 @@ def logit_jacobian(
     return _by_class(*given) if _taps_slopes(*given) else _one_by_one(*given)
 
 
+def tangent_kernel(
+    network: Network, params: Any, x: Array, code: Array | None
+) -> Array:
+    """Gram matrix float[B, B] of the images' gradients of the sum of their logits.
+
+    Of all parameters but biases. One forward pass, and a backward pass for each image.
+
+    Raises:
+      ValueError: the outputs are no logits.
+    """
+    meter = gradient_products((*PARAMETERS["scales"], "other_w"))
+
+    def images(logits: Array) -> Array:
+        one_hot = jnp.eye(len(logits), dtype=logits.dtype)
+        return jnp.broadcast_to(one_hot[..., None], (len(one_hot), *logits.shape))
+
+    given = network, params, x, code, [meter], images
+    return collect_pulled(*given)[1][meter].sum(0)
+
+
 def _taps_slopes(network: Network, params: Any, x: Array, code: Array | None) -> bool:
     """Whether there are slopes of every parameter."""
     slopes, sizes = first_slopes(), weight_size("all")
@@ -67,7 +94,13 @@ def _taps_slopes(network: Network, params: Any, x: Array, code: Array | None) ->
 
 def _by_class(network: Network, params: Any, x: Array, code: Array | None) -> Jacobian:
     meter = first_slopes()
-    logits, readings = collect_jacobian(network, params, x, code, [meter])
+
+    def classes(logits: Array) -> Array:
+        one_hot = jnp.eye(logits.shape[1], dtype=logits.dtype)
+        return jnp.broadcast_to(one_hot[:, None], (len(one_hot), *logits.shape))
+
+    given = network, params, x, code, [meter], classes
+    logits, readings = collect_pulled(*given)
     return Jacobian(logits, readings[meter].transpose(2, 1, 0), readings.present(meter))
 
 

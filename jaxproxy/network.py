@@ -34,7 +34,10 @@ class Block(NamedTuple):
     """n layers in a row that differ in their parameters only."""
 
     apply: Callable[[Any, Array], Array]
-    """(parameters of one layer, x) -> its output, shaped like x if n > 1."""
+    """(parameters of one layer, x) -> its output, shaped like x if n > 1.
+
+    Can be differentiated by x, once and in reverse.
+    """
     params: Any
     """Parameters of all, stacked along a leading axis n."""
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxproxy.collect import collect_batches, make_scratch
-from jaxproxy.jacobian import Jacobian, logit_jacobian
+from jaxproxy.jacobian import Jacobian, logit_jacobian, tangent_kernel
 from jaxproxy.meters import Meter, Probe
 from jaxproxy.network import Network
 from jaxproxy.readings import Layout, Readings, join
@@ -84,8 +84,8 @@ class Prepared(NamedTuple):
 class Model(NamedTuple):
     """A network bound to an architecture: what ``network`` meters read.
 
-    Its functions can be differentiated with respect to parameters and inputs, in both
-    modes and repeatedly.
+    For a meter that asks for the ``plain`` network, its functions can be differentiated
+    with respect to parameters and inputs, and twice.
     """
 
     network: Network
@@ -105,6 +105,10 @@ class Model(NamedTuple):
         """Of the logits of the images, which must not depend on each other."""
         return logit_jacobian(self.network, self.params, self.batch.x, self.code)
 
+    def tangent_kernel(self) -> Array:
+        """float[B, B], of the sum of each image's logits."""
+        return tangent_kernel(self.network, self.params, self.batch.x, self.code)
+
 
 class Runner(NamedTuple):
     """A pass with the networks that it runs."""
@@ -113,13 +117,14 @@ class Runner(NamedTuple):
     network: Network
     """For the taps."""
     plain: Network
-    """For the meters of the whole network."""
+    """For the meters of the whole network that ask for it."""
     loss: Callable[[Array, Array], Array]
     """Of the task, in place of cross-entropy."""
 
     def scratch(self, prepared: Prepared, code: Array) -> Any:
         """Cleared buffers, to be handed from architecture to architecture."""
-        if not self.run.taps:
+        # Weights need no pass, and without buffers to hand on none is run.
+        if all(meter.phase == "weight" for meter in self.run.taps):
             return None
         params = _chosen(self.network, prepared.params, code)
         return make_scratch(self.network, params, prepared.batch, code, self.run.taps)
@@ -136,12 +141,19 @@ class Runner(NamedTuple):
             readings, scratch = self._tapped(prepared, code, scratch)
             parts.append(readings)
         if self.run.whole:
-            model = Model(
-                _bound(self.plain, code), prepared.params, prepared.batch, code,
-                prepared.key, self.loss,
-            )  # fmt: skip
-            parts.append(_measure_whole(self.run.whole, model))
+            values = {
+                meter.name: meter.measure(self._model(meter, prepared, code))[None]
+                for meter in self.run.whole
+            }
+            parts.append(_one_slot(values))
         return join(parts), scratch
+
+    def _model(self, meter: Meter, prepared: Prepared, code: Array | None) -> Model:
+        network = self.plain if meter.plain else self.network
+        return Model(
+            _bound(network, code), prepared.params, prepared.batch, code,
+            prepared.key, self.loss,
+        )  # fmt: skip
 
     def _tapped(
         self, prepared: Prepared, code: Array | None, scratch: Any
@@ -165,9 +177,8 @@ def _bound(network: Network, code: Array | None) -> Network:
     return network._replace(init=lambda key: _chosen(network, network.init(key), code))
 
 
-def _measure_whole(meters: Sequence[Meter], model: Model) -> Readings:
-    """Readings of meters of the whole network, one slot each."""
-    values = {meter.name: meter.measure(model)[None] for meter in meters}
+def _one_slot(values: dict[str, Array]) -> Readings:
+    """Readings [1, ...] of the network as a whole, by meter name."""
     mask = {name: jnp.ones(1, bool) for name in values}
     slot = Slot("network", "network", 0, 1)
     return Readings(values, mask, Layout(tuple((name, (slot,)) for name in values)))
@@ -182,7 +193,7 @@ def make_runner(space: "Space", fidelity: Fidelity, run: Pass) -> Runner:
     modes = run.setup.modes
     network = _make_network(space, fidelity, modes)
     loss = space.loss or cross_entropy
-    if not run.whole:
+    if not any(meter.plain for meter in run.whole):
         return Runner(run, network, network, loss)
     # A space whose only network can be differentiated freely has no such mode.
     if "plain" in inspect.signature(space.network).parameters:

@@ -37,6 +37,7 @@ GRADIENT = (
     meters.saliency(),
     meters.nuclear_saliency(("conv_w",)),
     meters.gradient_agreement(),
+    meters.gradient_products(),
     meters.gradient_snr(),
     meters.gradient_stability(),
     meters.first_gradient(),

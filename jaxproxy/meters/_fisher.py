@@ -47,7 +47,7 @@ def fisher_spectrum(*, fisher: str = "exact", tensors: int = 128) -> Meter:
         return jnp.sort(jnp.abs(eigenvalues(matrix)))[::-1]
 
     name = f"fisher_spectrum({fisher}, {tensors})"
-    return Meter(name, (), "network", measure, cost="per class")
+    return Meter(name, (), "network", measure, cost="per class", plain=False)
 
 
 def _sampled_fisher(jacobian: Array, z: Array, fisher: str) -> Array:

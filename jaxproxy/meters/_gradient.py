@@ -15,6 +15,7 @@ __all__ = [
     "gradient",
     "gradient_agreement",
     "gradient_norm",
+    "gradient_products",
     "gradient_snr",
     "gradient_stability",
     "nuclear_saliency",
@@ -74,6 +75,15 @@ def nuclear_saliency(params: Params = ("attention_w",)) -> Meter:
     kinds, label = as_kinds(params, PARAMETERS)
     name = f"nuclear_saliency({label})"
     return Meter(name, kinds, "gradient", lambda w, g: _nuclear(w) * _nuclear(g))
+
+
+def gradient_products(params: Params = "scales") -> Meter:
+    """Inner products of each tensor's gradients over batches, float[P, M, M]."""
+    kinds, label = as_kinds(params, PARAMETERS)
+    return Meter(
+        f"gradient_products({label})", kinds, "gradient", _flat,
+        keep=False, over_batches=lambda gradients: gradients @ gradients.T,
+    )  # fmt: skip
 
 
 def gradient_agreement(params: Params = "weights") -> Meter:

@@ -41,6 +41,8 @@ class Meter:
       cost: what a ``network`` meter runs, in the words of ``plan.COSTS``; those of the
         other phases follow from the phase.
       needs_blocks: whether a ``network`` meter reads ``Network.blocks``.
+      plain: whether a ``network`` meter differentiates by parameters itself, or twice;
+        others get the network that taps are read of, which is faster.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Meter:
     )
     cost: str = "forward and backward"
     needs_blocks: bool = False
+    plain: bool = True
     sized: bool = False
 
     def under(self, setup: Setup) -> "Meter":

@@ -44,7 +44,7 @@ def trainability() -> Meter:
         blocks = model.network.blocks(model.params, model.code)
         return block_trainability(blocks, model.batch.x, signs)
 
-    return Meter("trainability", (), "network", measure, needs_blocks=True)
+    return Meter("trainability", (), "network", measure, needs_blocks=True, plain=False)
 
 
 def block_trainability(blocks: "Sequence[Block]", x: Array, signs: Signs) -> Array:

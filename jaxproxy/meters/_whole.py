@@ -49,7 +49,11 @@ def tangent_kernel() -> Meter:
     References:
       Chen et al., "TE-NAS", ICLR 2021, section 3.1, arXiv:2102.11535.
     """
-    return Meter("tangent_kernel", (), "network", _tangent_kernel, cost="per sample")
+    return Meter(
+        "tangent_kernel", (), "network",
+        lambda model: eigenvalues(model.tangent_kernel()),
+        cost="per sample", plain=False,
+    )  # fmt: skip
 
 
 def classes() -> Meter:
@@ -61,7 +65,9 @@ def classes() -> Meter:
         check_logits(logits.shape, y)
         return jax.nn.one_hot(y, logits.shape[1], dtype=logits.dtype)
 
-    return Meter("classes", (), "network", measure, keep=False, cost="forward")
+    return Meter(
+        "classes", (), "network", measure, keep=False, cost="forward", plain=False
+    )
 
 
 def accuracies_of_draws(num: int = 100) -> Meter:
@@ -76,7 +82,7 @@ def accuracies_of_draws(num: int = 100) -> Meter:
         return lax.map(lambda key: _accuracy(model, model.network.init(key)), keys)
 
     name = f"accuracies_of_draws({num})"
-    return Meter(name, (), "network", measure, cost="repeated forward")
+    return Meter(name, (), "network", measure, cost="repeated forward", plain=False)
 
 
 def accuracies_of_constants(values: tuple[float, ...]) -> Meter:
@@ -97,7 +103,7 @@ def accuracies_of_constants(values: tuple[float, ...]) -> Meter:
 
     label = ":".join(f"{value:g}" for value in values)
     name = f"accuracies_of_constants({label})"
-    return Meter(name, (), "network", measure, cost="repeated forward")
+    return Meter(name, (), "network", measure, cost="repeated forward", plain=False)
 
 
 def _gradient_flow(model: "Model") -> Array:
@@ -123,28 +129,6 @@ def _gradient_flow(model: "Model") -> Array:
 def _inner(a: Any, b: Any) -> Array:
     products = jax.tree.map(lambda a, b: (a * b).sum(), a, b)
     return jax.tree.reduce(jnp.add, products)
-
-
-def _tangent_kernel(model: "Model") -> Array:
-    x, _ = model.batch
-
-    def summed(params: Any) -> Array:
-        logits = model.logits(params, x)
-        check_logits(logits.shape)
-        return logits.sum(1)
-
-    sums, pull_back = jax.vjp(summed, model.params)
-
-    # The forward pass is run once, not for every image.
-    def of_image(cotangent: Array) -> Array:
-        named = _map_named(
-            lambda name, leaf: leaf[:0] if name == "bias" else leaf,
-            pull_back(cotangent)[0],
-        )
-        return jnp.concatenate([leaf.reshape(-1) for leaf in jax.tree.leaves(named)])
-
-    rows = lax.map(of_image, jnp.eye(len(x), dtype=sums.dtype))
-    return eigenvalues(lax.dot_general(rows, rows, (((1,), (1,)), ((), ()))))
 
 
 def _accuracy(model: "Model", params: Any) -> Array:

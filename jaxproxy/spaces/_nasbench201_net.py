@@ -128,7 +128,13 @@ def _apply(graph: Any, tap: Tap, params: Any, x: Array) -> Array:
 
 
 def _cell_output(norm: str, code: Array, params: EdgeParams, x: Array) -> Array:
-    return cell(Probe(()), norm, code, params, x)[0]
+    silent = Probe(())
+    if norm != "batch":
+        return cell(silent, norm, code, params, x)[0]
+    like = Buffers.like(x, len(params.scale), keep=True)
+    buffers = jax.tree.map(lambda s: lax.empty(s.shape, s.dtype), like)
+    sinks = make_sinks(silent, x, params, code)
+    return stage(silent, x, params, sinks, code, buffers)[0]
 
 
 class _Stage(nnx.Module):
