@@ -6,10 +6,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import linen
 
 from jaxproxy import jacobian
+from jaxproxy.collect import collect
 from jaxproxy.flow import scan, switch
+from jaxproxy.meters import covariance, first_slopes
 from jaxproxy.network import Network, Tap, from_linen
 from jaxproxy.score import make_batch
 from jaxproxy.spaces import nasbench201
@@ -104,3 +107,12 @@ def test_slopes_of_dependent_images_are_not_tapped() -> None:
     network = nasbench201().network(TINY, plain=True)
     params, x = network.init(jax.random.key(0)), jnp.zeros((2, 16, 16, 3))
     assert not jacobian._taps_slopes(network, params, x, jnp.zeros(6, jnp.int32))
+
+
+def test_slopes_share_no_pass_with_activations() -> None:
+    network = nasbench201().network(TINY, norm="fixed")
+    params = network.init(jax.random.key(0))
+    batch, code = make_batch(jax.random.key(1), TINY, 10), jnp.zeros(6, jnp.int32)
+    meters = [first_slopes(), covariance()]
+    with pytest.raises(ValueError, match=r"slopes share no pass with covariance\(conv"):
+        collect(network, params, batch, code, meters)

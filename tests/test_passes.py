@@ -1,15 +1,26 @@
 """Passes are shared by setup, and the scorer runs each once."""
 
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxproxy
-from jaxproxy.meters import Meter, covariance, gradient_norm, saliency, tangent_kernel
-from jaxproxy.passes import make_passes
+from jaxproxy.meters import (
+    Meter,
+    covariance,
+    gradient_flow,
+    gradient_norm,
+    saliency,
+    tangent_kernel,
+    weight_norm,
+)
+from jaxproxy.passes import Prepared, Runner, make_passes, make_runner
 from jaxproxy.proxies import Proxy, parse_proxy
 from jaxproxy.setups import Setup
-from jaxproxy.types import Fidelity
+from jaxproxy.types import Array, Batch, Fidelity
 
 SMALL = Fidelity(width=4, cells=1, batch_size=4, resolution=8)
 
@@ -117,3 +128,27 @@ def test_a_space_without_the_network_that_a_setup_needs():
     )
     with pytest.raises(ValueError, match="has no network with weights=abs, norm=none"):
         jaxproxy.make_scorer(bare, ["synflow"], fidelity=SMALL)
+
+
+def test_what_runs_on_the_plain_network():
+    space = jaxproxy.spaces.nasbench201()
+    for meter, plain in ((tangent_kernel(), False), (gradient_flow(), True)):
+        runner = make_runner(space, SMALL, make_passes([meter])[0])
+        assert (runner.plain is not runner.network) == plain == meter.plain
+
+
+def test_weights_need_no_pass():
+    space = jaxproxy.spaces.nasbench201()
+    code = jnp.full(6, 3)
+    for meter, runs in ((weight_norm(), False), (covariance(), True)):
+        runner = make_runner(space, SMALL, make_passes([meter])[0])
+        params = runner.network.init(jax.random.key(0))
+        batches = Batch(jnp.ones((1, 4, 8, 8, 3)), jnp.zeros((1, 4), int))
+        prepared = Prepared(params, batches, jax.random.key(0))
+
+        def measure(code: Array, runner: Runner = runner, prepared=prepared) -> Any:
+            scratch = runner.scratch(prepared, code)
+            return runner(prepared, code, scratch)
+
+        loops = jax.jit(measure).lower(code).compile().as_text().count(" while(")
+        assert (loops > 0) == runs, meter.name
