@@ -2,9 +2,9 @@
 
 ``python benchmarks/proxies.py --torch-python PY --out FILE.json``; with ``--shared``,
 many proxies together against the dearest of them alone. The protocol is that of
-``pairing.py``; PyTorch is tuned: images and weights in its "channels last" layout, and
-glibc told to keep freed memory. Each proxy has processes of its own, which read no disk
-cache, so that its compile time is one.
+``pairing.py``; PyTorch is as it comes, and tuned: images and weights in its "channels
+last" layout, and glibc told to keep freed memory. Each proxy has processes of its own,
+which read no disk cache, so that its compile time is one.
 """
 
 import argparse
@@ -86,6 +86,7 @@ SETS: dict[str, tuple[tuple[str, ...], float | None]] = {
     "one_pass": (ONE_PASS, 1.5),
     "own_passes": ((*ONE_PASS, *OWN_PASSES), None),
 }
+PEERS = ("torch", "torch_tuned")
 CANDIDATES = 3  # for the dearest proxy, to be timed again
 
 
@@ -97,8 +98,10 @@ def compare(row: str, args: argparse.Namespace, archs: Sequence[str]) -> dict:
     job = {**size, "proxy": row, "texts": texts, "seed": args.seed, "archs": archs}
     job["block_size"] = len(archs)  # or a short block would be padded to a long one
     with ExitStack() as stack:
-        torch = Side("torch_tuned", args.torch_python, job, halves(archs))
-        sides = {"torch_tuned": stack.enter_context(closing(torch))}
+        sides = {}
+        for name in args.peers:
+            torch = Side(name, args.torch_python, job, halves(archs))
+            sides[name] = stack.enter_context(closing(torch))
         sides["jax"] = stack.enter_context(closing(ours(job)))
         result = benchmark(sides, args.rounds)
     return {"jaxproxy": texts, "size": size, "num_archs": len(archs), **result}
@@ -167,6 +170,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--torch-python", default=sys.executable)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--proxies", nargs="+", choices=ROWS, default=[*ROWS])
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=PEERS)
     parser.add_argument("--shared", action="store_true", help="jaxproxy alone")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--archs", type=int, default=16, help="dear proxies get fewer")
@@ -202,14 +206,14 @@ def main() -> None:
         print(row, flush=True)
         report["proxies"][row] = compare(row, args, archs)
         write(report, args.out)
-    print(f"{'proxy':16} {'min':>8} {'median':>8} {'max':>8}  compile s  spearman")
+    print(f"{'proxy':16} {'peer':12} {'min':>8} {'median':>8} {'max':>8}  compile s")
     for row, result in report["proxies"].items():
         summary = result["summary"]
-        ratios = " ".join(
-            f"{v:8.2f}" for v in _ordered(summary["ratio_to_torch_tuned"])
-        )
-        rho = summary["agreement_with_torch_tuned"]["spearman"]
-        print(f"{row:16} {ratios} {summary['jax_compile_s']:10.1f}  {rho}")
+        for peer in args.peers:
+            ratios = " ".join(
+                f"{v:8.2f}" for v in _ordered(summary[f"ratio_to_{peer}"])
+            )
+            print(f"{row:16} {peer:12} {ratios} {summary['jax_compile_s']:10.1f}")
 
 
 def _ordered(values: dict[str, float]) -> list[float]:

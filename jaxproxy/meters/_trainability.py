@@ -1,5 +1,6 @@
 """How faithfully each block of a network hands gradients back (AZ-NAS)."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -49,43 +50,38 @@ def trainability() -> Meter:
 
 def block_trainability(blocks: "Sequence[Block]", x: Array, signs: Signs) -> Array:
     """Readings float[T] of all layers of all blocks but the first, which has one."""
+    first, *others = blocks
+    x = first.apply(jax.tree.map(lambda leaf: leaf[0], first.params), x)
     readings: list[Array] = []
-    for number, block in enumerate(blocks):
+    for block in others:
         (layers,) = {len(leaf) for leaf in jax.tree.leaves(block.params)}
-
-        # The input of every layer, in order; then its gradients, layer by layer.
-        def step(
-            x: Array, params: object, block: "Block" = block
-        ) -> tuple[Array, Array]:
-            return block.apply(params, x), x
-
-        if layers == 1:
-            one = jax.tree.map(lambda leaf: leaf[0], block.params)
-            output, inputs = block.apply(one, x), x[None]
+        one = jax.tree.map(lambda leaf: leaf[0], block.params)
+        output = jax.eval_shape(block.apply, one, x)
+        done = sum(len(part) for part in readings)
+        gradients = signs(done + 1, layers, output.shape)
+        step = functools.partial(_through, block)
+        if layers == 1:  # its output may have another shape than x
+            x, reading = step(x, (one, gradients[0]))
+            readings.append(reading[None])
         else:
-            output, inputs = lax.scan(step, x, block.params)
-        if number:
-            done = sum(len(part) for part in readings)
-            gradients = signs(done + 1, layers, output.shape)
-            readings.append(
-                lax.map(
-                    lambda args, block=block: _reading(block, *args),
-                    (block.params, inputs, gradients),
-                )
-            )
-        x = output
+            x, reading = lax.scan(step, x, (block.params, gradients))
+            readings.append(reading)
     return jnp.concatenate(readings)
 
 
-def _reading(block: "Block", params: object, x: Array, g_out: Array) -> Array:
-    _, pull = jax.vjp(lambda x: block.apply(params, x), x)
+def _through(
+    block: "Block", x: Array, layer: tuple[object, Array]
+) -> tuple[Array, Array]:
+    """Output of a layer, given its parameters and its output's gradient; a reading."""
+    params, g_out = layer
+    output, pull = jax.vjp(lambda x: block.apply(params, x), x)
     (g_in,) = pull(g_out)
     unchanged = (g_in == g_out).all() if g_in.shape == g_out.shape else False
     rows = _unshuffled(g_in, g_out.shape[1])
     pixels = g_out.reshape(-1, g_out.shape[-1])
     product = rows.T @ pixels / len(pixels)
     s = jnp.sqrt(jnp.maximum(eigenvalues(_smaller_gram(product))[-1], 0))
-    return jnp.where(unchanged, -jnp.inf, 2 - s - 1 / (s + 1e-6))
+    return output, jnp.where(unchanged, -jnp.inf, 2 - s - 1 / (s + 1e-6))
 
 
 def _unshuffled(g: Array, side: int) -> Array:
