@@ -295,5 +295,5 @@ def test_list(capsys):
         assert name in printed
         assert make().reference in printed
     assert "epsinas(mode=paper,weights=None)" in printed
-    assert "nasbench201: 15625 architectures" in printed
+    assert "nasbench201(num_classes=10,resolution=32): 15625 architectures" in printed
     assert "paper: width 16, cells 5, batch size 64, resolution 64" in printed
