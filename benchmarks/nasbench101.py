@@ -149,7 +149,13 @@ def main() -> None:
         fidelity = Fidelity(*map(int, spec.split(",")))
         print(fidelity)
         scorer = make_scorer(
-            SPACE, proxies, fidelity=fidelity, devices=1, images=images
+            SPACE,
+            proxies,
+            fidelity=fidelity,
+            devices=1,
+            images=images,
+            # Or the few that take turns would be padded to a longer block.
+            block_size=args.paired if args.torch_python else None,
         )
         result: dict[str, Any] = {"scorer": scorer.describe()}
         if args.speed:
