@@ -102,15 +102,9 @@ def paired(
 ) -> dict[str, Any]:
     """Turns of PyTorch and jaxproxy on the same architectures."""
     unit = SPEED.width // 2
-    job = {
-        "archs": [blocks(code, unit) for code in codes],
-        "batch_size": SPEED.batch_size,
-        "resolution": SPEED.resolution,
-        "num_classes": 1000,
-        "seed": seed,
-    }
+    archs = [blocks(code, unit) for code in codes]
     script = Path(__file__).with_name("mobilenetv2_torch.py")
-    return take_turns(python, script, job, scorer, codes, rounds)
+    return take_turns(python, script, archs, scorer, codes, rounds=rounds, seed=seed)
 
 
 def nearest(row: dict[str, str], *, pairs: bool) -> np.ndarray:

@@ -93,30 +93,19 @@ def speed(scorer: Scorer, num: int, seed: int) -> dict[str, Any]:
     }
 
 
-def job(codes: np.ndarray, fidelity: Fidelity, seed: int) -> dict[str, Any]:
-    """What the worker ``nasbench101_torch.py`` reads."""
+def graph(code: np.ndarray, fidelity: Fidelity) -> dict[str, Any]:
+    """An architecture as the worker ``nasbench101_torch.py`` reads it."""
     widths = [fidelity.width << stack for stack in range(3)]
-    archs = []
-    for code in codes:
-        graph = host.modules(code)
-        matrix, ops = host.pruned(code)
-        inner = graph.live[1:-1]
-        channels = [host.vertex_channels(graph.matrix, w)[inner] for w in widths]
-        archs.append(
-            {
-                "matrix": matrix.tolist(),
-                "ops": ops,
-                "channels": [row.tolist() for row in channels],
-                "widths": widths,
-                "depth": fidelity.cells,
-            }
-        )
+    module = host.modules(code)
+    matrix, ops = host.pruned(code)
+    inner = module.live[1:-1]
+    channels = [host.vertex_channels(module.matrix, w)[inner] for w in widths]
     return {
-        "archs": archs,
-        "batch_size": fidelity.batch_size,
-        "resolution": fidelity.resolution,
-        "num_classes": 10,
-        "seed": seed,
+        "matrix": matrix.tolist(),
+        "ops": ops,
+        "channels": [row.tolist() for row in channels],
+        "widths": widths,
+        "depth": fidelity.cells,
     }
 
 
@@ -167,10 +156,11 @@ def main() -> None:
             result["paired"] = take_turns(
                 args.torch_python,
                 Path(__file__).with_name("nasbench101_torch.py"),
-                job(codes, fidelity, args.seed),
+                [graph(code, fidelity) for code in codes],
                 scorer,
                 codes,
-                args.rounds,
+                rounds=args.rounds,
+                seed=args.seed,
             )
             print(result["paired"])
         results.append({**result, "records": correlate(scorer, tables)})

@@ -40,10 +40,8 @@ class Module(nn.Module):
         """Each vertex that the input feeds has a projection of its own."""
         super().__init__()
         self.matrix, self.channels = matrix, [*channels, outputs]
-        interior = range(1, len(ops) - 1)
-        self.operations = nn.ModuleList(
-            [operation(ops[v], channels[v - 1]) for v in interior]
-        )
+        pairs = zip(ops[1:-1], channels, strict=True)
+        self.operations = nn.ModuleList([operation(*pair) for pair in pairs])
         self.projections = nn.ModuleDict({
             str(v): conv_bn_relu(inputs, self.channels[v - 1], 1)
             for v in range(1, len(ops)) if matrix[0][v]
@@ -74,10 +72,8 @@ def network(arch: dict, num_classes: int) -> nn.Module:
     widths, graph = arch["widths"], (arch["matrix"], arch["ops"])
     layers: list[nn.Module] = [conv_bn_relu(3, widths[0], 3)]
     inputs = widths[0]
-    for number, (width, channels) in enumerate(
-        zip(widths, arch["channels"], strict=True)
-    ):
-        if number:
+    for width, channels in zip(widths, arch["channels"], strict=True):
+        if len(layers) > 1:
             layers.append(nn.MaxPool2d(2))
         for _ in range(arch["depth"]):
             layers.append(Module(*graph, channels, inputs, width))

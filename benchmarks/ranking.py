@@ -56,21 +56,31 @@ def timed(space: Space, proxy: str, fidelity: Fidelity, num: int) -> dict[str, A
 def take_turns(
     python: str,
     script: Path,
-    job: dict[str, Any],
+    archs: list[dict[str, Any]],
     scorer: Scorer,
     codes: np.ndarray,
+    *,
     rounds: int,
+    seed: int,
 ) -> dict[str, Any]:
     """InTrain of eager PyTorch and of jaxproxy in turn, on the same architectures.
 
     Args:
       python: interpreter that has PyTorch.
       script: a worker, see ``torch_turns.py``.
-      job: what it reads.
+      archs: the architectures, as it reads them.
       scorer: warm, of ``"intrain"``, on one device.
-      codes: of the job's architectures.
+      codes: of the same architectures.
       rounds: turns of each.
+      seed: of PyTorch's weights and images.
     """
+    job = {
+        "archs": archs,
+        "batch_size": scorer.fidelity.batch_size,
+        "resolution": scorer.fidelity.resolution,
+        "num_classes": scorer.space.num_classes,
+        "seed": seed,
+    }
     worker = subprocess.Popen(
         [python, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

@@ -149,6 +149,12 @@ class Plan(NamedTuple):
             branch=jnp.where(dead, DEAD, plan.branch),
         )
 
+    @property
+    def touches_input(self) -> Array:
+        """Whether a step has the stage's input as its source, bool[]."""
+        steps = jnp.arange(len(self.source))
+        return ((self.source == 0) & (steps < self.length)).any()
+
     @classmethod
     def _of(
         cls,

@@ -133,8 +133,7 @@ def _run(
 
     gradients, table = lax.fori_loop(0, plan.length, step, (gradients, table))
     # The input gets no gradient, and row 0 may hold anything, if no edge left it.
-    left = (plan.source == 0) & (jnp.arange(len(plan.source)) < plan.length)
-    return jnp.where(left.any(), gradients[0], 0), table
+    return jnp.where(plan.touches_input, gradients[0], 0), table
 
 
 def _whole(

@@ -137,6 +137,13 @@ def _cell_output(norm: str, code: Array, params: EdgeParams, x: Array) -> Array:
     return stage(silent, x, params, sinks, code, buffers)[0]
 
 
+def _given(name: str, sinks: Table, slots: Slots, tap: Tap) -> Table:
+    """The arrays of a tap in place of its sinks."""
+    rows = {kind: slots.rows(kind, values) for kind, values in sinks.items()}
+    given = tap.sink(name, rows)
+    return {kind: given.get(kind, {}) for kind in sinks}
+
+
 class _Stage(nnx.Module):
     """The N cells of a stage; every edge has a 3x3 and a 1x1 convolution at hand."""
 
@@ -164,9 +171,7 @@ class _Stage(nnx.Module):
         if self.mode.norm == "fixed" and tap.probe.wants("slope", *TENSORS):
             return self._slopes(f"cells.{first}", x, params, slots, code, tap)
         sinks = make_sinks(tap.probe, x, params, code)
-        rows = {k: slots.rows(k, v) for k, v in sinks.items()}
-        given = tap.sink(f"cells.{first}", rows)
-        sinks = {kind: given.get(kind, {}) for kind in sinks}
+        sinks = _given(f"cells.{first}", sinks, slots, tap)
         run = self._plain if self.mode.plain else self._stage
         x, table = run(f"cells.{first}", x, params, sinks, code, tap)
         silent = tap.probe.forward("none", Activation(jnp.zeros_like(x)))
@@ -194,10 +199,9 @@ class _Stage(nnx.Module):
         if others:
             raise ValueError(f"{name}: slopes share no pass with {', '.join(others)}")
         sinks = make_slope_sinks(tap.probe, x, len(params.scale))
-        given = tap.sink(name, {k: slots.rows(k, v) for k, v in sinks.items()})
+        sinks = _given(name, sinks, slots, tap)
         if tap.planning:
             return x
-        sinks = {kind: given.get(kind, {}) for kind in sinks}
         return slope_stage(tap.probe, x, params, sinks, code)
 
     def _stage(

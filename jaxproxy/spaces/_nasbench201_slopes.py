@@ -110,8 +110,7 @@ def _stage_backward(
 
     gradients, table = lax.fori_loop(0, plan.length, step, (gradients, table))
     # The input gets no gradient, and row 0 may hold anything, if no edge left it.
-    left = (plan.source == 0) & (jnp.arange(len(plan.source)) < plan.length)
-    return jnp.where(left.any(), gradients[0], 0), None, table, None
+    return jnp.where(plan.touches_input, gradients[0], 0), None, table, None
 
 
 slope_stage.defvjp(_stage_forward, _stage_backward)
