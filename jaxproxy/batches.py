@@ -7,6 +7,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jaxproxy.setups import Setup
 from jaxproxy.types import Array, Batch, Fidelity
@@ -58,9 +59,10 @@ def make_batches(
         )
     else:
         count = setup.batches if setup.inputs == "gaussian" else 2
-        keys = [key, *(jax.random.fold_in(key, m) for m in range(1, count))]
-        drawn = [draw(k, _sized(fidelity, size)) for k in keys]
-        batches = jax.tree.map(lambda *leaves: jnp.stack(leaves), *drawn)
+        # A loop: XLA would compile a generator for every batch.
+        more = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(1, count))
+        keys = jnp.concatenate([key[None], more])
+        batches = lax.map(lambda key: draw(key, _sized(fidelity, size)), keys)
         if setup.inputs == "perturbed":
             x, noise = batches.x
             if not jnp.issubdtype(x.dtype, jnp.floating):

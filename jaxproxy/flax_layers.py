@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen, nnx
 
+from jaxproxy.draws import normals
 from jaxproxy.setups import NORMS, WEIGHTS, check_choices
 from jaxproxy.types import Array
 
@@ -127,7 +128,7 @@ def draw_weights(scheme: str | None, key: Array, params: Any, layers: Any) -> An
     if scheme is None:
         return params
 
-    def drawn(number: int, path: tuple[Any, ...], own: Array) -> Array:
+    def drawn(path: tuple[Any, ...], own: Array, numbers: Array) -> Array:
         names = [key.key for key in path]
         kind = _parameter_kind(names, layers)
         if kind == "other_w":
@@ -138,12 +139,14 @@ def draw_weights(scheme: str | None, key: Array, params: Any, layers: Any) -> An
             return jnp.ones_like(own)
         outputs = math.prod(layers[tuple(names[:-1])].features)
         window = math.prod(own.shape[:-2]) if kind == "conv_w" else 1
-        here = jax.random.fold_in(key, number)
-        z = jax.random.normal(here, (own.size,)).reshape(own.shape)
+        z = numbers.reshape(own.shape)
         return WEIGHTS[scheme](z, own.size // outputs, window * outputs)
 
     leaves, tree = jax.tree_util.tree_flatten_with_path(params)
-    return tree.unflatten([drawn(i, *leaf) for i, leaf in enumerate(leaves)])
+    numbers = normals(key, [(i, own.size) for i, (_, own) in enumerate(leaves)])
+    return tree.unflatten(
+        [drawn(*leaf, z) for leaf, z in zip(leaves, numbers, strict=True)]
+    )
 
 
 def interceptor(tap: Any, norm: str) -> Callable[..., Any]:

@@ -14,7 +14,7 @@ ROOT = Path(jaxproxy.__file__).parent
 # A module imports what stands in lines above its own, and nothing of its own line.
 LAYERS = """
 types deal options
-ops setups
+ops setups draws
 meters
 taps
 slots

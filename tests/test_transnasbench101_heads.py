@@ -14,6 +14,7 @@ from jax import lax
 
 from jaxproxy import jacobian, meters
 from jaxproxy.collect import collect
+from jaxproxy.draws import Draws, drawn
 from jaxproxy.network import Network, Tap, from_nnx
 from jaxproxy.passes import Model
 from jaxproxy.score import make_scorer
@@ -117,8 +118,8 @@ def test_counts_by_hand() -> None:
 class _Alone(nnx.Module):
     """A head without a network before it."""
 
-    def __init__(self, task: str, rngs: nnx.Rngs) -> None:
-        self.head = make_head(task, TINY.width, MODE, rngs)
+    def __init__(self, task: str, draws: Draws) -> None:
+        self.head = make_head(task, TINY.width, MODE, draws)
 
     def __call__(self, x: Array, code: Array | None, tap: Tap) -> Array:
         return self.head("head", x, tap)
@@ -139,7 +140,7 @@ def test_readings_are_those_of_a_decoder_written_out(task: str) -> None:
     space = transnasbench101_micro(task=task)
     assert space.draw is not None
     assert space.loss is not None
-    network = from_nnx(partial(_Alone, task), tapped=True)
+    network = from_nnx(drawn(partial(_Alone, task)), tapped=True)
     params = jax.jit(network.init)(jax.random.key(0))
     x = jax.random.normal(jax.random.key(1), (2, 1, 1, 8 * TINY.width))
     y = space.draw(jax.random.key(2), TINY).y
@@ -173,7 +174,7 @@ def test_readings_are_those_of_a_decoder_written_out(task: str) -> None:
 
 
 def test_jigsaw_joins_the_tiles_of_an_image() -> None:
-    network = from_nnx(partial(_Alone, "jigsaw"), tapped=True)
+    network = from_nnx(drawn(partial(_Alone, "jigsaw")), tapped=True)
     params = network.init(jax.random.key(0))
     x = jax.random.normal(jax.random.key(1), (18, 2, 2, 32))
     logits = network.apply(params, x, None, _Recorder())
@@ -291,6 +292,6 @@ def test_tiles_have_no_slopes_of_images() -> None:
     """Of the head alone, so that Jacobians are taken one by one."""
     x = jnp.zeros((9, 1, 1, 32))
     for task, tapped in (("jigsaw", False), ("class_scene", True)):
-        network = from_nnx(partial(_Alone, task), tapped=True)
+        network = from_nnx(drawn(partial(_Alone, task)), tapped=True)
         params = network.init(jax.random.key(0))
         assert jacobian._taps_slopes(network, params, x, None) is tapped

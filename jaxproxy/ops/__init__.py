@@ -6,6 +6,7 @@ Arrays are NHWC, kernels HWIO, strides and dilations are equal in both direction
 from jaxproxy.ops._conv import conv, conv_gradients, conv_transpose
 from jaxproxy.ops._linalg import eigenvalues, log_determinant, singular_values
 from jaxproxy.ops._norm import batch_norm, channel_sum, gram_moments, gram_sums, moments
+from jaxproxy.ops._platform import by_platform
 from jaxproxy.ops._pool import avg_pool, max_pool
 from jaxproxy.ops._tiles import Tiling, is_large
 
@@ -13,6 +14,7 @@ __all__ = [
     "Tiling",
     "avg_pool",
     "batch_norm",
+    "by_platform",
     "channel_sum",
     "conv",
     "conv_gradients",

@@ -31,6 +31,7 @@ from jaxproxy.ops._grouped import (
     dilated,
     grouped_dw,
 )
+from jaxproxy.ops._platform import by_platform
 from jaxproxy.ops._tiles import is_large
 from jaxproxy.types import Array
 
@@ -127,11 +128,11 @@ def _conv(x: Array, kernel: Array, window: Window) -> Array:
     if _is_matmul(kernel.shape, window):
         return lax.dot_general(x, kernel[0, 0], (((3,), (0,)), ((), ())))
     if _is_plain3(kernel.shape, window, NARROW):
-        return lax.platform_dependent(
+        return by_platform(
             x, kernel, cpu=conv_rows, default=functools.partial(_conv_lax, window)
         )
     if _is_depthwise(kernel.shape, window):
-        return lax.platform_dependent(
+        return by_platform(
             x,
             kernel,
             cpu=functools.partial(depthwise_rows, window),
@@ -252,7 +253,7 @@ def _strided_dx(
 def _conv_dw(x: Array, dy: Array, shape: tuple[int, ...], window: Window) -> Array:
     """Gradient of the kernel: x and dy convolved over the batch axis."""
     if _is_depthwise(shape, window):
-        return lax.platform_dependent(
+        return by_platform(
             x,
             dy,
             cpu=functools.partial(depthwise_dw, shape, window),
@@ -264,10 +265,10 @@ def _conv_dw(x: Array, dy: Array, shape: tuple[int, ...], window: Window) -> Arr
         return lax.dot_general(x, dy, (((0, 1, 2), (0, 1, 2)), ((), ())))[None, None]
     whole = functools.partial(_dw_batch, shape, window)
     if _is_plain3(shape, window, NARROW_DW):
-        return lax.platform_dependent(x, dy, cpu=dw_rows, default=whole)
+        return by_platform(x, dy, cpu=dw_rows, default=whole)
     if is_large(x.shape) and not window.portable:
         tiled = functools.partial(sum_over_tiles, whole)
-        return lax.platform_dependent(x, dy, cpu=tiled, default=whole)
+        return by_platform(x, dy, cpu=tiled, default=whole)
     return whole(x, dy)
 
 

@@ -14,6 +14,7 @@ for gradients of kernels of 32 and 64 channels.
 import math
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -54,8 +55,9 @@ def sum_over_tiles(
         a, b = (lax.dynamic_index_in_dim(p, i, keepdims=False) for p in pairs)
         return total + function(a, b)
 
-    first = function(*(p[0] for p in pairs))
-    return lax.fori_loop(1, len(tiles), add, first)
+    # From zeros: to begin with the first tile would compile the function twice.
+    total = jax.eval_shape(function, *(p[0] for p in pairs))
+    return lax.fori_loop(0, len(tiles), add, jnp.zeros(total.shape, total.dtype))
 
 
 def _tiles(x: Array) -> Array:

@@ -16,6 +16,7 @@ import numpy as np
 from flax import nnx
 
 from jaxproxy import flow
+from jaxproxy.draws import Draws, drawn
 from jaxproxy.network import Network, Tap, from_nnx
 from jaxproxy.spaces._autoformer import HEAD_DIM, MAX_DISTANCE, PATCH, Supernet
 from jaxproxy.spaces._layers import Mode, tapped_dense, tapped_ln
@@ -91,8 +92,10 @@ def network(
     """
     sizes = Sizes.of(supernet, fidelity)
     return from_nnx(
-        lambda rngs: VisionTransformer(
-            sizes, num_classes, Mode(weights, norm, False), rngs
+        drawn(
+            lambda draws: VisionTransformer(
+                sizes, num_classes, Mode(weights, norm, False), draws
+            )
         ),
         tapped=True,
     )
@@ -106,18 +109,18 @@ class VisionTransformer(nnx.Module):
     """
 
     def __init__(
-        self, sizes: Sizes, num_classes: int, mode: Mode, rngs: nnx.Rngs
+        self, sizes: Sizes, num_classes: int, mode: Mode, draws: Draws
     ) -> None:
         """Draws the parameters of the largest architecture."""
         self.sizes, self.mode = sizes, mode
         e, tokens = max(sizes.embeddings), sizes.grid**2 + 1
-        self.patches = nnx.Param(mode.draw(rngs, (PATCH, PATCH, 3, e)))
+        self.patches = nnx.Param(mode.draw(draws, (PATCH, PATCH, 3, e)))
         self.patches_bias = nnx.Param(jnp.zeros(e))
-        self.token = nnx.Param(_positions(mode, rngs, (e,)))
-        self.positions = nnx.Param(_positions(mode, rngs, (tokens, e)))
-        self.layers = Layers(sizes, mode, rngs)
+        self.token = nnx.Param(_positions(mode, draws, (e,)))
+        self.positions = nnx.Param(_positions(mode, draws, (tokens, e)))
+        self.layers = Layers(sizes, mode, draws)
         self.norm = nnx.Param(_unit_and_zero(e))
-        self.kernel = nnx.Param(mode.draw(rngs, (e, num_classes)))
+        self.kernel = nnx.Param(mode.draw(draws, (e, num_classes)))
         self.bias = nnx.Param(jnp.zeros(num_classes))
 
     def __call__(self, x: Array, code: Array, tap: Tap) -> Array:
@@ -185,23 +188,23 @@ class VisionTransformer(nnx.Module):
 class Layers(nnx.Module):
     """Parameters of all blocks of a supernet, stacked along a leading axis."""
 
-    def __init__(self, sizes: Sizes, mode: Mode, rngs: nnx.Rngs) -> None:
+    def __init__(self, sizes: Sizes, mode: Mode, draws: Draws) -> None:
         """Draws those of the widest block."""
         num, e, h, d = (
             max(sizes.depths), max(sizes.embeddings), max(sizes.heads), sizes.head_dim
         )  # fmt: skip
         inner, hidden = h * d, int(e * max(sizes.ratios))
         self.norms = nnx.Param(jnp.tile(_unit_and_zero(e), (num, 2, 1, 1)))
-        qkv = mode.draw(rngs, (num, e, 3 * inner), 1)
+        qkv = mode.draw(draws, (num, e, 3 * inner), 1)
         self.qkv = nnx.Param(qkv.reshape(num, e, 3, inner))
         self.qkv_bias = nnx.Param(jnp.zeros((num, 3, inner)))
-        self.proj = nnx.Param(mode.draw(rngs, (num, inner, e), 1))
+        self.proj = nnx.Param(mode.draw(draws, (num, inner, e), 1))
         # For keys and values, along rows and columns.
         entries = 2 * MAX_DISTANCE + 2
-        self.tables = nnx.Param(_positions(mode, rngs, (num, 2, 2, entries, d)))
-        self.fc1 = nnx.Param(mode.draw(rngs, (num, e, hidden), 1))
+        self.tables = nnx.Param(_positions(mode, draws, (num, 2, 2, entries, d)))
+        self.fc1 = nnx.Param(mode.draw(draws, (num, e, hidden), 1))
         self.fc1_bias = nnx.Param(jnp.zeros((num, hidden)))
-        self.fc2 = nnx.Param(mode.draw(rngs, (num, hidden, e), 1))
+        self.fc2 = nnx.Param(mode.draw(draws, (num, hidden, e), 1))
         self.biases = nnx.Param(jnp.zeros((num, 2, e)))
 
     def narrow(self, e: int) -> dict[str, Array]:
@@ -284,8 +287,8 @@ def _distances(grid: int) -> tuple[np.ndarray, np.ndarray]:
     return entries(row), entries(column)
 
 
-def _positions(mode: Mode, rngs: nnx.Rngs, shape: tuple[int, ...]) -> Array:
-    numbers = jax.random.normal(rngs.params(), (math.prod(shape),)).reshape(shape)
+def _positions(mode: Mode, draws: Draws, shape: tuple[int, ...]) -> Array:
+    numbers = draws.normal(math.prod(shape)).reshape(shape)
     return _DEVIATION * (jnp.abs(numbers) if mode.weights == "abs" else numbers)
 
 

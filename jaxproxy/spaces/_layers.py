@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
+from jaxproxy.draws import Draws
 from jaxproxy.network import Tap
 from jaxproxy.ops import avg_pool, batch_norm, conv
 from jaxproxy.setups import WEIGHTS
@@ -137,12 +138,12 @@ class Mode(NamedTuple):
     portable: bool = False
     """Whether convolutions may be differentiated twice inside of loops."""
 
-    def draw(self, rngs: nnx.Rngs, shape: tuple[int, ...], stacked: int = 0) -> Array:
+    def draw(self, draws: Draws, shape: tuple[int, ...], stacked: int = 0) -> Array:
         """Weights of a kernel or matrix, or of several stacked in leading axes."""
         fan_in = math.prod(shape[stacked:-1])
         fan_out = math.prod(shape[stacked:-2]) * shape[-1]
         # Flat: the same numbers, but a draw of five axes takes XLA seconds to compile.
-        numbers = jax.random.normal(rngs.params(), (math.prod(shape),)).reshape(shape)
+        numbers = draws.normal(math.prod(shape)).reshape(shape)
         return WEIGHTS[self.weights](numbers, fan_in, fan_out)
 
     def rescaled(self, name: str, x: Array, tap: Tap) -> Array:
@@ -172,11 +173,11 @@ class ConvBN(nnx.Module):
         inputs: int,
         outputs: int,
         mode: Mode,
-        rngs: nnx.Rngs,
+        draws: Draws,
         stride: int = 1,
     ) -> None:
         self.stride = stride
-        self.kernel = nnx.Param(mode.draw(rngs, (size, size, inputs, outputs)))
+        self.kernel = nnx.Param(mode.draw(draws, (size, size, inputs, outputs)))
         self.bn = BN(outputs, mode)
 
     def __call__(self, name: str, x: Array, tap: Tap) -> Array:
@@ -214,10 +215,10 @@ class Convs(nnx.Module):
     """The parameters of n convolutions of one shape, stacked."""
 
     def __init__(
-        self, num: int, size: int, inputs: int, outputs: int, mode: Mode, rngs: nnx.Rngs
+        self, num: int, size: int, inputs: int, outputs: int, mode: Mode, draws: Draws
     ) -> None:
         """Draws them."""
-        self.kernel = nnx.Param(mode.draw(rngs, (num, size, size, inputs, outputs), 1))
+        self.kernel = nnx.Param(mode.draw(draws, (num, size, size, inputs, outputs), 1))
         self.scale = nnx.Param(jnp.ones((num, outputs)))
         self.bias = nnx.Param(jnp.zeros((num, outputs)))
 
@@ -227,8 +228,8 @@ class Convs(nnx.Module):
 
 
 class Linear(nnx.Module):
-    def __init__(self, inputs: int, outputs: int, mode: Mode, rngs: nnx.Rngs) -> None:
-        self.kernel = nnx.Param(mode.draw(rngs, (inputs, outputs)))
+    def __init__(self, inputs: int, outputs: int, mode: Mode, draws: Draws) -> None:
+        self.kernel = nnx.Param(mode.draw(draws, (inputs, outputs)))
         self.bias = nnx.Param(jnp.zeros(outputs))
 
     def __call__(self, name: str, x: Array, tap: Tap) -> Array:
@@ -238,10 +239,10 @@ class Linear(nnx.Module):
 class Reduction(nnx.Module):
     """Residual block between stages, at half the resolution."""
 
-    def __init__(self, inputs: int, outputs: int, mode: Mode, rngs: nnx.Rngs) -> None:
-        self.conv_a = ConvBN(3, inputs, outputs, mode, rngs, stride=2)
-        self.conv_b = ConvBN(3, outputs, outputs, mode, rngs)
-        self.down = nnx.Param(mode.draw(rngs, (1, 1, inputs, outputs)))
+    def __init__(self, inputs: int, outputs: int, mode: Mode, draws: Draws) -> None:
+        self.conv_a = ConvBN(3, inputs, outputs, mode, draws, stride=2)
+        self.conv_b = ConvBN(3, outputs, outputs, mode, draws)
+        self.down = nnx.Param(mode.draw(draws, (1, 1, inputs, outputs)))
 
     def __call__(self, name: str, x: Array, tap: Tap) -> Array:
         pooled = tap(f"{name}.pool", avg_pool(x, 2, stride=2), "pool")

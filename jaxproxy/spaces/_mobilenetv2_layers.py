@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
+from jaxproxy.draws import Draws
 from jaxproxy.network import Tap
 from jaxproxy.ops import conv
 from jaxproxy.setups import WEIGHTS
@@ -169,13 +170,13 @@ class Layers(nnx.Module):
     """Parameters of n blocks of one shape, stacked, or of one."""
 
     def __init__(
-        self, num: int, inputs: int, outputs: int, mode: Mode, rngs: nnx.Rngs
+        self, num: int, inputs: int, outputs: int, mode: Mode, draws: Draws
     ) -> None:
         """Draws them, for the largest kernel and expansion."""
         hidden, size = EXPANSIONS[-1] * outputs, KERNELS[-1]
-        self.expand = nnx.Param(mode.draw(rngs, (num, 1, 1, inputs, hidden), 1))
-        self.depthwise = nnx.Param(mode.draw(rngs, (num, size, size, 1, hidden), 1))
-        self.project = nnx.Param(mode.draw(rngs, (num, 1, 1, hidden, outputs), 1))
+        self.expand = nnx.Param(mode.draw(draws, (num, 1, 1, inputs, hidden), 1))
+        self.depthwise = nnx.Param(mode.draw(draws, (num, size, size, 1, hidden), 1))
+        self.project = nnx.Param(mode.draw(draws, (num, 1, 1, hidden, outputs), 1))
         self.scale = nnx.Param(jnp.ones((num, 2 * hidden + outputs)))
         self.bias = nnx.Param(jnp.zeros((num, 2 * hidden + outputs)))
 

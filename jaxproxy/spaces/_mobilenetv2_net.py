@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxproxy import flow
+from jaxproxy.draws import Draws, drawn
 from jaxproxy.network import Network, Tap, from_nnx
 from jaxproxy.spaces._layers import Convs, Linear, Mode
 from jaxproxy.spaces._mobilenetv2 import (
@@ -81,21 +82,21 @@ def network(
         )
     mode = Mode(weights, norm, plain, portable=plain)
 
-    def make(rngs: nnx.Rngs) -> DynamicMobileNet:
+    def make(draws: Draws) -> DynamicMobileNet:
         return DynamicMobileNet(
             unit=unit,
             cells=fidelity.cells,
             num_classes=num_classes,
             skips=skips,
             mode=mode,
-            rngs=rngs,
+            draws=draws,
         )
 
     def choose(variables: dict, code: Array) -> dict:
         params = _chosen(variables["params"], code, unit, fidelity.cells, weights)
         return {**variables, "params": params}
 
-    return from_nnx(make, tapped=True)._replace(choose=choose)
+    return from_nnx(drawn(make), tapped=True)._replace(choose=choose)
 
 
 def specs(code: Array, unit: int, cells: int) -> tuple[Array, list[Block], Array]:
@@ -210,21 +211,21 @@ class DynamicMobileNet(nnx.Module):
         num_classes: int,
         skips: bool,
         mode: Mode,
-        rngs: nnx.Rngs,
+        draws: Draws,
     ) -> None:
         """Draws the parameters of the widest network, of channels ``unit`` apart."""
         self.unit, self.cells, self.skips, self.mode = unit, cells, skips, mode
         width = unit * STEM // STEP
-        self.stem = Convs(1, 3, 3, width, mode, rngs)
+        self.stem = Convs(1, 3, 3, width, mode, draws)
         for level, stages in enumerate(_LEVELS):
             widest, num = unit * WIDEST[stages[0]] // STEP, 2 * cells * len(stages)
-            setattr(self, f"first{level}", Layers(1, width, widest, mode, rngs))
-            rest = Layers(num - 1, widest, widest, mode, rngs)
+            setattr(self, f"first{level}", Layers(1, width, widest, mode, draws))
+            rest = Layers(num - 1, widest, widest, mode, draws)
             setattr(self, f"rest{level}", rest)
             width = widest
         last = unit * LAST // STEP
-        self.last = Convs(1, 1, width, last, mode, rngs)
-        self.head = Linear(last, num_classes, mode, rngs)
+        self.last = Convs(1, 1, width, last, mode, draws)
+        self.head = Linear(last, num_classes, mode, draws)
 
     def __call__(self, x: Array, code: Array, tap: Tap) -> Array:
         """Logits float[B, K] of images float[B, R, R, 3] through a code int32[32]."""

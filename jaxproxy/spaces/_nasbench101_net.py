@@ -3,6 +3,7 @@
 import jax
 from flax import nnx
 
+from jaxproxy.draws import Draws, drawn
 from jaxproxy.network import Network, Tap, from_nnx
 from jaxproxy.ops import max_pool
 from jaxproxy.spaces._layers import ConvBN, Linear, Mode
@@ -43,12 +44,14 @@ def network(
             f"vertices can share the channels, got {fidelity.width}"
         )
     return from_nnx(
-        lambda rngs: ModuleNetwork(
-            width=fidelity.width,
-            cells=fidelity.cells,
-            num_classes=num_classes,
-            mode=Mode(weights, norm, plain),
-            rngs=rngs,
+        drawn(
+            lambda draws: ModuleNetwork(
+                width=fidelity.width,
+                cells=fidelity.cells,
+                num_classes=num_classes,
+                mode=Mode(weights, norm, plain),
+                draws=draws,
+            )
         ),
         tapped=True,
     )
@@ -66,16 +69,19 @@ class ModuleNetwork(nnx.Module):
     """
 
     def __init__(
-        self, *, width: int, cells: int, num_classes: int, mode: Mode, rngs: nnx.Rngs
+        self, *, width: int, cells: int, num_classes: int, mode: Mode, draws: Draws
     ) -> None:
         """Draws the parameters of ``cells`` modules a stack."""
         self.mode = mode
-        self.stem = ConvBN(3, 3, width, mode, rngs)
+        self.stem = ConvBN(3, 3, width, mode, draws)
         inputs = [width, width, 2 * width]
         self.stacks = nnx.List(
-            [Stack(i, inputs[i], width << i, cells, mode, rngs) for i in range(_STACKS)]
+            [
+                Stack(i, inputs[i], width << i, cells, mode, draws)
+                for i in range(_STACKS)
+            ]
         )
-        self.classifier = Linear(width << (_STACKS - 1), num_classes, mode, rngs)
+        self.classifier = Linear(width << (_STACKS - 1), num_classes, mode, draws)
 
     def __call__(self, x: Array, code: Array, tap: Tap) -> Array:
         """Logits float[B, K] of images float[B, R, R, 3] through a code int32[26]."""

@@ -17,6 +17,7 @@ from flax import nnx
 from jax import lax
 
 from jaxproxy import flow
+from jaxproxy.draws import Draws
 from jaxproxy.network import Tap
 from jaxproxy.ops import max_pool
 from jaxproxy.setups import WEIGHTS
@@ -50,12 +51,12 @@ class _Layers(nnx.Module):
         inputs: int | None,
         sizes: tuple[int, ...],
         mode: Mode,
-        rngs: nnx.Rngs,
+        draws: Draws,
     ) -> None:
         """Draws kernels [*places, size, size, Cin, C]; Cin is C if not ``inputs``."""
         widest = sizes[0]
         shape = (*places, size, size, inputs or widest, widest)
-        numbers = mode._replace(weights="normal").draw(rngs, shape, len(places))
+        numbers = mode._replace(weights="normal").draw(draws, shape, len(places))
         draw = WEIGHTS[mode.weights]
         self.kernels = nnx.List(
             [
@@ -131,19 +132,19 @@ class Stack(nnx.Module):
         channels: int,
         cells: int,
         mode: Mode,
-        rngs: nnx.Rngs,
+        draws: Draws,
     ) -> None:
         """Draws the parameters; the first module has ``inputs`` channels to read."""
         sizes, places = all_sizes(channels), (cells, INTERIOR)
         self.inputs, self.channels, self.mode = inputs, channels, mode
         self.names = tuple(f"stacks.{number}.{i}" for i in range(cells))
-        self.conv3 = _Layers(places, 3, None, sizes, mode, rngs)
-        self.conv1 = _Layers(places, 1, None, sizes, mode, rngs)
-        self.proj = _Layers(places, 1, channels, sizes, mode, rngs)
-        self.last = _Layers((cells,), 1, channels, sizes[:1], mode, rngs)
+        self.conv3 = _Layers(places, 3, None, sizes, mode, draws)
+        self.conv1 = _Layers(places, 1, None, sizes, mode, draws)
+        self.proj = _Layers(places, 1, channels, sizes, mode, draws)
+        self.last = _Layers((cells,), 1, channels, sizes[:1], mode, draws)
         # The first module's own projections; those of its place above are not used.
-        self.first = _Layers((INTERIOR,), 1, inputs, sizes, mode, rngs)
-        self.first_last = _Layers((), 1, inputs, sizes[:1], mode, rngs)
+        self.first = _Layers((INTERIOR,), 1, inputs, sizes, mode, draws)
+        self.first_last = _Layers((), 1, inputs, sizes[:1], mode, draws)
 
     def __call__(self, x: Array, graph: Graph, tap: Tap) -> Array:
         """float[B, H, W, C] of float[B, H, W, inputs]."""

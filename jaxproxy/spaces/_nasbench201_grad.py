@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxproxy.meters import Activation, Probe
-from jaxproxy.ops import Tiling, is_large
+from jaxproxy.ops import Tiling, by_platform, is_large
 from jaxproxy.spaces._nasbench201_backward import KINDS, Gradients
 from jaxproxy.spaces._nasbench201_cells import (
     CONV1,
@@ -99,9 +99,7 @@ def _stage_backward(
     # Gradients of activations are not kept, so what measures them sees them whole.
     if is_large(dy.shape) and not probe.wants("backward", *KINDS):
         tiled = functools.partial(_run, probe, Tiling.of(dy.shape))
-        dx, table = lax.platform_dependent(
-            tape, params, code, dy, cpu=tiled, default=whole
-        )
+        dx, table = by_platform(tape, params, code, dy, cpu=tiled, default=whole)
     else:
         dx, table = whole(tape, params, code, dy)
     return dx, jax.tree.map(jnp.zeros_like, params), table, None, tape.buffers

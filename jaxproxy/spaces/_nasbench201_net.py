@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
+from jaxproxy.draws import Draws, drawn
 from jaxproxy.meters import Activation, Probe
 from jaxproxy.network import Block, Network, Tap, from_nnx
 from jaxproxy.spaces._layers import (
@@ -54,12 +55,14 @@ def network(
         forward mode, and twice.
     """
     return from_nnx(
-        lambda rngs: TinyNetwork(
-            width=fidelity.width,
-            cells=fidelity.cells,
-            num_classes=num_classes,
-            mode=Mode(weights, norm, plain or norm != "batch"),
-            rngs=rngs,
+        drawn(
+            lambda draws: TinyNetwork(
+                width=fidelity.width,
+                cells=fidelity.cells,
+                num_classes=num_classes,
+                mode=Mode(weights, norm, plain or norm != "batch"),
+                draws=draws,
+            )
         ),
         tapped=True,
     )
@@ -75,19 +78,19 @@ class TinyNetwork(nnx.Module):
     """
 
     def __init__(
-        self, *, width: int, cells: int, num_classes: int, mode: Mode, rngs: nnx.Rngs
+        self, *, width: int, cells: int, num_classes: int, mode: Mode, draws: Draws
     ) -> None:
         """Draws the parameters of C = ``width`` channels and N = ``cells``."""
         self.cells, self.mode = cells, mode
-        self.stem = ConvBN(3, 3, width, mode, rngs)
+        self.stem = ConvBN(3, 3, width, mode, draws)
         self.stages = nnx.List(
-            [_Stage(cells, width * 2**i, mode, rngs) for i in range(3)]
+            [_Stage(cells, width * 2**i, mode, draws) for i in range(3)]
         )
         self.reductions = nnx.List(
-            [Reduction(width * 2**i, 2 * width * 2**i, mode, rngs) for i in range(2)]
+            [Reduction(width * 2**i, 2 * width * 2**i, mode, draws) for i in range(2)]
         )
         self.last = BN(4 * width, mode)
-        self.kernel = nnx.Param(mode.draw(rngs, (4 * width, num_classes)))
+        self.kernel = nnx.Param(mode.draw(draws, (4 * width, num_classes)))
         self.bias = nnx.Param(jnp.zeros(num_classes))
 
     def __call__(self, x: Array, code: Array, tap: Tap) -> Array:
@@ -147,11 +150,11 @@ def _given(name: str, sinks: Table, slots: Slots, tap: Tap) -> Table:
 class _Stage(nnx.Module):
     """The N cells of a stage; every edge has a 3x3 and a 1x1 convolution at hand."""
 
-    def __init__(self, cells: int, channels: int, mode: Mode, rngs: nnx.Rngs) -> None:
+    def __init__(self, cells: int, channels: int, mode: Mode, draws: Draws) -> None:
         edges = 6 * cells
         self.mode = mode
-        self.conv3 = nnx.Param(mode.draw(rngs, (edges, 3, 3, channels, channels), 1))
-        self.conv1 = nnx.Param(mode.draw(rngs, (edges, 1, 1, channels, channels), 1))
+        self.conv3 = nnx.Param(mode.draw(draws, (edges, 3, 3, channels, channels), 1))
+        self.conv1 = nnx.Param(mode.draw(draws, (edges, 1, 1, channels, channels), 1))
         self.scale = nnx.Param(jnp.ones((edges, channels)))
         self.bias = nnx.Param(jnp.zeros((edges, channels)))
 

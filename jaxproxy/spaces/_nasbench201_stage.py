@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxproxy.meters import Probe
-from jaxproxy.ops import Tiling, is_large
+from jaxproxy.ops import Tiling, by_platform, is_large
 from jaxproxy.spaces._layers import EPS
 from jaxproxy.spaces._nasbench201_cells import (
     CONV1,
@@ -75,7 +75,7 @@ def run_stage(
     if not is_large(x.shape):
         return whole(x, params, code, buffers)
     tiled = functools.partial(_run, probe, keep, Tiling.of(x.shape))
-    return lax.platform_dependent(x, params, code, buffers, cpu=tiled, default=whole)
+    return by_platform(x, params, code, buffers, cpu=tiled, default=whole)
 
 
 def _run(

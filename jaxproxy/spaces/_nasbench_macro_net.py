@@ -9,6 +9,7 @@ import jax
 from flax import nnx
 
 from jaxproxy import flow
+from jaxproxy.draws import Draws, drawn
 from jaxproxy.network import Network, Tap, from_nnx
 from jaxproxy.spaces._layers import (
     Conv,
@@ -50,11 +51,13 @@ def network(
             f"nasbench_macro repeats no cells; cells must be 1, not {fidelity.cells}"
         )
     return from_nnx(
-        lambda rngs: MacroNet(
-            width=fidelity.width,
-            num_classes=num_classes,
-            mode=Mode(weights, norm, plain, portable=plain),
-            rngs=rngs,
+        drawn(
+            lambda draws: MacroNet(
+                width=fidelity.width,
+                num_classes=num_classes,
+                mode=Mode(weights, norm, plain, portable=plain),
+                draws=draws,
+            )
         ),
         tapped=True,
     )
@@ -68,20 +71,20 @@ class MacroNet(nnx.Module):
     """
 
     def __init__(
-        self, *, width: int, num_classes: int, mode: Mode, rngs: nnx.Rngs
+        self, *, width: int, num_classes: int, mode: Mode, draws: Draws
     ) -> None:
         """Draws the parameters of all blocks."""
         self.mode = mode
-        self.stem = ConvBN(3, 3, width, mode, rngs)
+        self.stem = ConvBN(3, 3, width, mode, draws)
         entries, others = [], []
         for num in STAGES:
-            entries.append(_Layers(1, width, 2 * width, mode, rngs))
+            entries.append(_Layers(1, width, 2 * width, mode, draws))
             width *= 2
-            others.append(_Layers(num - 1, width, width, mode, rngs))
+            others.append(_Layers(num - 1, width, width, mode, draws))
         self.entries, self.others = nnx.List(entries), nnx.List(others)
         wide = width * HEAD_WIDTH // (STEM_WIDTH * 2 ** len(STAGES))
-        self.out = ConvBN(1, width, wide, mode, rngs)
-        self.classifier = Linear(wide, num_classes, mode, rngs)
+        self.out = ConvBN(1, width, wide, mode, draws)
+        self.classifier = Linear(wide, num_classes, mode, draws)
 
     def __call__(self, x: Array, code: Array, tap: Tap) -> Array:
         """Logits float[B, K] of images float[B, R, R, 3] through a code int32[8]."""
@@ -103,13 +106,13 @@ class _Layers(nnx.Module):
     """Layers of equal shape, each with the parameters of all blocks."""
 
     def __init__(
-        self, num: int, inputs: int, outputs: int, mode: Mode, rngs: nnx.Rngs
+        self, num: int, inputs: int, outputs: int, mode: Mode, draws: Draws
     ) -> None:
         self.mode, self.stride = mode, 1 if inputs == outputs else 2
-        self.down = Convs(num, 1, inputs, outputs, mode, rngs)
+        self.down = Convs(num, 1, inputs, outputs, mode, draws)
         self.mobile = nnx.List(
             [
-                Convs(num, *shape, mode, rngs)
+                Convs(num, *shape, mode, draws)
                 for expansion, size in KINDS
                 if expansion
                 for shape in (

@@ -17,6 +17,7 @@ from flax import nnx
 from jax import lax
 
 from jaxproxy import flow
+from jaxproxy.draws import Draws, drawn
 from jaxproxy.network import Network, Tap, from_nnx
 from jaxproxy.spaces._layers import Mode
 from jaxproxy.spaces._nasbench_nlp import INPUTS, NODES, OPS, STATES, Parts, parts
@@ -71,7 +72,8 @@ def network(
     """
     mode = Mode(weights, norm, True)
     return from_nnx(
-        lambda rngs: LanguageModel(fidelity, num_classes, mode, rngs), tapped=True
+        drawn(lambda draws: LanguageModel(fidelity, num_classes, mode, draws)),
+        tapped=True,
     )
 
 
@@ -83,17 +85,17 @@ class LanguageModel(nnx.Module):
     """
 
     def __init__(
-        self, fidelity: Fidelity, num_classes: int, mode: Mode, rngs: nnx.Rngs
+        self, fidelity: Fidelity, num_classes: int, mode: Mode, draws: Draws
     ) -> None:
         """Draws the parameters of all places of nodes."""
         self.mode = mode
         words, along = sizes(fidelity)
-        numbers = jax.random.uniform(rngs.params(), (num_classes, words))
+        numbers = jax.random.uniform(draws.key(), (num_classes, words))
         low = 0.0 if mode.weights == "abs" else -0.1
         self.words = nnx.Param(low + (0.1 - low) * numbers)
         self.bias = nnx.Param(jnp.zeros(num_classes))
         self.layers = nnx.List(
-            [_Layer(a, b, mode, rngs) for a, b in itertools.pairwise(along)]
+            [_Layer(a, b, mode, draws) for a, b in itertools.pairwise(along)]
         )
 
     def __call__(self, x: Array, code: Array, tap: Tap) -> Array:
@@ -112,11 +114,11 @@ class LanguageModel(nnx.Module):
 class _Layer(nnx.Module):
     """A recurrent layer with a linear node at hand in every place."""
 
-    def __init__(self, inputs: int, outputs: int, mode: Mode, rngs: nnx.Rngs) -> None:
+    def __init__(self, inputs: int, outputs: int, mode: Mode, draws: Draws) -> None:
         self.outputs = outputs
-        self.by_x = nnx.Param(mode.draw(rngs, (NODES, inputs, outputs), 1))
+        self.by_x = nnx.Param(mode.draw(draws, (NODES, inputs, outputs), 1))
         shape = (NODES * INPUTS, outputs, outputs)
-        by_node = mode.draw(rngs, shape, 1)
+        by_node = mode.draw(draws, shape, 1)
         self.by_node = nnx.Param(by_node.reshape(NODES, INPUTS, outputs, outputs))
         self.bias = nnx.Param(jnp.zeros((NODES, outputs)))
 

@@ -15,6 +15,7 @@ from flax import nnx
 from jax import lax
 
 from jaxproxy import flow
+from jaxproxy.draws import Draws
 from jaxproxy.network import Tap
 from jaxproxy.ops import avg_pool, conv
 from jaxproxy.setups import WEIGHTS
@@ -242,14 +243,12 @@ def leave(
 class Head(nnx.Module):
     """BatchNorm, ReLU, pooling and a linear layer."""
 
-    def __init__(
-        self, widths: Widths, outputs: int, mode: Mode, rngs: nnx.Rngs
-    ) -> None:
+    def __init__(self, widths: Widths, outputs: int, mode: Mode, draws: Draws) -> None:
         """Draws the parameters."""
         self.widths, widest = widths, widths.choices[-1]
         self.scale = nnx.Param(jnp.ones(widest))
         self.bias = nnx.Param(jnp.zeros(widest))
-        self.kernel = nnx.Param(mode.draw(rngs, (widest, outputs)))
+        self.kernel = nnx.Param(mode.draw(draws, (widest, outputs)))
         self.offset = nnx.Param(jnp.zeros(outputs))
 
     def __call__(self, name: str, width: int, x: Array, tap: Tap) -> Array:

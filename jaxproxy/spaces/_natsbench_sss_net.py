@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxproxy.draws import Draws, drawn
 from jaxproxy.network import Network, Tap, from_nnx
 from jaxproxy.spaces._layers import Conv, Convs, Mode
 from jaxproxy.spaces._natsbench_sss import WIDTHS
@@ -64,12 +65,14 @@ def network(
             f"{_FULL_WIDTH}, so width must be even, not {fidelity.width}"
         )
     return from_nnx(
-        lambda rngs: DynamicTinyNet(
-            narrowest=narrowest,
-            cells=fidelity.cells,
-            num_classes=num_classes,
-            mode=Mode(weights, norm, plain, portable=plain),
-            rngs=rngs,
+        drawn(
+            lambda draws: DynamicTinyNet(
+                narrowest=narrowest,
+                cells=fidelity.cells,
+                num_classes=num_classes,
+                mode=Mode(weights, norm, plain, portable=plain),
+                draws=draws,
+            )
         ),
         tapped=True,
     )
@@ -92,19 +95,19 @@ class DynamicTinyNet(nnx.Module):
         cells: int,
         num_classes: int,
         mode: Mode,
-        rngs: nnx.Rngs,
+        draws: Draws,
     ) -> None:
         """Draws the parameters for widths 1 to 8 times ``narrowest``."""
         choices = tuple(narrowest * (i + 1) for i in range(len(WIDTHS)))
         self.cells, self.widths = cells, Widths(choices, mode)
         widest, edges = choices[-1], len(EDGES)
-        self.stem = Convs(1, 3, 3, widest, mode, rngs)
+        self.stem = Convs(1, 3, 3, widest, mode, draws)
         # In a stage's order: the two convolutions of a reduction, then its cells'.
         num = _STAGES * cells * edges + 2 * (_STAGES - 1)
-        self.conv3 = Convs(num, 3, widest, widest, mode, rngs)
+        self.conv3 = Convs(num, 3, widest, widest, mode, draws)
         # A reduction's shortcut, whose BatchNorm is not used, and its first cell's.
-        self.conv1 = Convs(2 * (_STAGES - 1), 1, widest, widest, mode, rngs)
-        self.head = Head(self.widths, num_classes, mode, rngs)
+        self.conv1 = Convs(2 * (_STAGES - 1), 1, widest, widest, mode, draws)
+        self.head = Head(self.widths, num_classes, mode, draws)
 
     def __call__(self, x: Array, code: Array, tap: Tap) -> Array:
         """Logits float[B, K] of images float[B, R, R, 3] through a code int32[5]."""

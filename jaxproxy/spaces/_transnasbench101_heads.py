@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxproxy.draws import Draws
 from jaxproxy.network import Tap
 from jaxproxy.ops import conv, conv_transpose
 from jaxproxy.spaces._layers import BN, Linear, Mode
@@ -17,14 +18,14 @@ _SLOPE = 0.2
 
 
 def make_head(
-    task: str, width: int, mode: Mode, rngs: nnx.Rngs
+    task: str, width: int, mode: Mode, draws: Draws
 ) -> "Pooled | Jigsaw | Decoder":
     """Head of a task behind 8 times ``width`` channels."""
     if decoder(task, width):
-        return Decoder(task, width, mode, rngs)
+        return Decoder(task, width, mode, draws)
     if task == "jigsaw":
-        return Jigsaw(TILES * 8 * width, TASKS[task], mode, rngs)
-    return Pooled(8 * width, TASKS[task], mode, rngs)
+        return Jigsaw(TILES * 8 * width, TASKS[task], mode, draws)
+    return Pooled(8 * width, TASKS[task], mode, draws)
 
 
 class Pooled(Linear):
@@ -55,12 +56,12 @@ class Decoder(nnx.Module):
     Outputs of images are between -1 and 1, those of segmentation are logits.
     """
 
-    def __init__(self, task: str, width: int, mode: Mode, rngs: nnx.Rngs) -> None:
+    def __init__(self, task: str, width: int, mode: Mode, draws: Draws) -> None:
         """Draws the parameters of its layers."""
         *hidden, last = decoder(task, width)
         self.bounded = task != "segmentsemantic"
-        self.hidden = nnx.List([_Hidden(layer, mode, rngs) for layer in hidden])
-        self.last = _Convolution(last, mode, rngs)
+        self.hidden = nnx.List([_Hidden(layer, mode, draws) for layer in hidden])
+        self.last = _Convolution(last, mode, draws)
 
     def __call__(self, name: str, x: Array, tap: Tap) -> Array:
         """Outputs float[B, 32 H, 32 W, K] of features float[B, H, W, C]."""
@@ -77,9 +78,9 @@ class _Convolution(nnx.Module):
     convolution meets four at most.
     """
 
-    def __init__(self, layer: Layer, mode: Mode, rngs: nnx.Rngs) -> None:
+    def __init__(self, layer: Layer, mode: Mode, draws: Draws) -> None:
         self.up, self.mode = layer.up, mode
-        self.kernel = nnx.Param(mode.draw(rngs, (3, 3, layer.inputs, layer.outputs)))
+        self.kernel = nnx.Param(mode.draw(draws, (3, 3, layer.inputs, layer.outputs)))
         self.bias = nnx.Param(jnp.zeros(layer.outputs))
 
     def __call__(self, name: str, x: Array, tap: Tap) -> Array:
@@ -96,8 +97,8 @@ class _Convolution(nnx.Module):
 class _Hidden(nnx.Module):
     """Convolution, BatchNorm and leaky rectifier."""
 
-    def __init__(self, layer: Layer, mode: Mode, rngs: nnx.Rngs) -> None:
-        self.conv = _Convolution(layer, mode, rngs)
+    def __init__(self, layer: Layer, mode: Mode, draws: Draws) -> None:
+        self.conv = _Convolution(layer, mode, draws)
         self.bn = BN(layer.outputs, mode)
 
     def __call__(self, name: str, x: Array, tap: Tap) -> Array:

@@ -15,6 +15,7 @@ from flax import nnx
 from jax import lax
 
 from jaxproxy import flow
+from jaxproxy.draws import Draws, drawn
 from jaxproxy.network import Network, Tap, from_nnx
 from jaxproxy.spaces._layers import (
     Conv,
@@ -66,12 +67,14 @@ def network(
             f"resolution must be a multiple of 32, not {fidelity.resolution}"
         )
     return from_nnx(
-        lambda rngs: MicroNet(
-            width=fidelity.width,
-            cells=fidelity.cells,
-            task=task,
-            mode=Mode(weights, norm, plain, portable=plain),
-            rngs=rngs,
+        drawn(
+            lambda draws: MicroNet(
+                width=fidelity.width,
+                cells=fidelity.cells,
+                task=task,
+                mode=Mode(weights, norm, plain, portable=plain),
+                draws=draws,
+            )
         ),
         tapped=True,
     )
@@ -88,24 +91,24 @@ class MicroNet(nnx.Module):
     """
 
     def __init__(
-        self, *, width: int, cells: int, task: str, mode: Mode, rngs: nnx.Rngs
+        self, *, width: int, cells: int, task: str, mode: Mode, draws: Draws
     ) -> None:
         """Draws the parameters of all operations."""
         self.mode, self.tiled, base = mode, task == "jigsaw", width
         self.stem = nnx.List(
             [
-                ConvBN(3, 3, width // 2, mode, rngs, stride=2),
-                ConvBN(3, width // 2, width, mode, rngs, stride=2),
+                ConvBN(3, 3, width // 2, mode, draws, stride=2),
+                ConvBN(3, width // 2, width, mode, draws, stride=2),
             ]
         )
         strided, equal = [], []
         # A module that halves the resolution, and one that keeps it but for the last.
         for num in (2 * cells - 1, 2 * cells - 1, cells - 1):
-            strided.append(_StridedCell(width, mode, rngs))
+            strided.append(_StridedCell(width, mode, draws))
             width *= 2
-            equal.append(_Cells(num, width, mode, rngs) if num else None)
+            equal.append(_Cells(num, width, mode, draws) if num else None)
         self.strided, self.equal = nnx.List(strided), nnx.List(equal)
-        self.head = make_head(task, base, mode, rngs)
+        self.head = make_head(task, base, mode, draws)
 
     def __call__(self, x: Array, code: Array, tap: Tap) -> Array:
         """Outputs of images float[B, R, R, 3] through a code int32[6].
@@ -208,11 +211,11 @@ def _inside(
 class _Cells(nnx.Module):
     """Cells that keep the shape."""
 
-    def __init__(self, num: int, width: int, mode: Mode, rngs: nnx.Rngs) -> None:
+    def __init__(self, num: int, width: int, mode: Mode, draws: Draws) -> None:
         self.num, self.mode = num, mode
         edges = num * len(EDGES)
-        self.one = Convs(edges, 1, width, width, mode, rngs)
-        self.three = Convs(edges, 3, width, width, mode, rngs)
+        self.one = Convs(edges, 1, width, width, mode, draws)
+        self.three = Convs(edges, 3, width, width, mode, draws)
 
     def __call__(self, first: int, x: Array, code: Array, tap: Tap) -> Array:
         def cell(x: Array, params: tuple[Conv, Conv], tap: Tap) -> Array:
@@ -231,14 +234,14 @@ class _Cells(nnx.Module):
 class _StridedCell(nnx.Module):
     """Cell that halves the resolution and doubles the channels."""
 
-    def __init__(self, width: int, mode: Mode, rngs: nnx.Rngs) -> None:
+    def __init__(self, width: int, mode: Mode, draws: Draws) -> None:
         self.mode, num = mode, len(_ENTRIES)
         # The factorised reduction has half of the channels from each of two kernels.
-        self.skip = Convs(num, 1, width, 2 * width, mode, rngs)
-        self.one = Convs(num, 1, width, 2 * width, mode, rngs)
-        self.three = Convs(num, 3, width, 2 * width, mode, rngs)
-        self.inner_one = Convs(len(_OTHERS), 1, 2 * width, 2 * width, mode, rngs)
-        self.inner_three = Convs(len(_OTHERS), 3, 2 * width, 2 * width, mode, rngs)
+        self.skip = Convs(num, 1, width, 2 * width, mode, draws)
+        self.one = Convs(num, 1, width, 2 * width, mode, draws)
+        self.three = Convs(num, 3, width, 2 * width, mode, draws)
+        self.inner_one = Convs(len(_OTHERS), 1, 2 * width, 2 * width, mode, draws)
+        self.inner_three = Convs(len(_OTHERS), 3, 2 * width, 2 * width, mode, draws)
 
     def __call__(self, name: str, x: Array, code: Array, tap: Tap) -> Array:
         mode, outputs = self.mode, self.one.kernel.shape[-1]
