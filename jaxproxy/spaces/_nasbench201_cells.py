@@ -1,7 +1,7 @@
 """What the forward and the backward loop of a stage of NAS-Bench-201 cells share."""
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -22,10 +22,8 @@ __all__ = [
     "SRC",
     "Buffers",
     "EdgeParams",
-    "Plan",
     "Table",
     "Tape",
-    "alive_nodes",
     "at",
     "blank",
     "blank_rows",
@@ -95,118 +93,6 @@ class Tape(NamedTuple):
     """float[E, C, C], of the rectified input of a 1x1 convolution."""
     inverse: Array
     """float[E, C]; 1 / sqrt(variance + eps) of a convolution's output."""
-
-
-class Plan(NamedTuple):
-    """The steps of a loop over the edges of N cells, E = 6N entries of each field.
-
-    All is known before the loop, which only looks it up. Indices are unsigned, so XLA
-    need not look out for negative ones.
-    """
-
-    length: Array
-    """int32[], the number of steps; later entries are void."""
-    edge: Array
-    """uint32[E], from 0 to E - 1"""
-    source: Array
-    """uint32[E], node from 0 to 3N"""
-    target: Array
-    """uint32[E]"""
-    branch: Array
-    """int32[E], operation - 1, or ``DEAD``"""
-    first: Array
-    """bool[E], whether no earlier step writes to the same node"""
-
-    @classmethod
-    def forward(cls, code: Array, alive: Array) -> "Plan":
-        """Every edge but ``none``; all operations on all-zero nodes are ``DEAD``."""
-        runs = code != NONE
-        order = jnp.argsort(~runs, stable=True)
-        first = _first(runs, DST, range(6))
-        plan = cls._of(code, order, runs.sum(), first, len(alive) // 3)
-        dead = ~alive[plan.source]
-        return plan._replace(branch=jnp.where(dead, DEAD, plan.branch))
-
-    @classmethod
-    def backward(cls, code: Array, alive: Array) -> "Plan":
-        """Last edge first, without those that cannot reach the cell's output.
-
-        Where no edge leaves a cell's input, earlier cells are left out. Convolutions of
-        all-zero nodes are ``DEAD``.
-        """
-        runs = code != NONE
-        reach2 = runs[5]
-        reach1 = runs[4] | (runs[2] & reach2)
-        always = jnp.ones((), bool)
-        runs &= jnp.stack([reach1, reach2, reach2, always, always, always])
-        order = 5 - jnp.argsort(~runs[::-1], stable=True)
-        leaves = runs[0] | runs[1] | runs[3]
-        first, cells = _first(runs, SRC, range(5, -1, -1)), len(alive) // 3
-        plan = cls._of(code, order, runs.sum(), first, cells, reverse=True)
-        dead = is_conv(plan.branch + 1) & ~alive[plan.source]
-        return plan._replace(
-            length=jnp.where(leaves, plan.length, runs.sum()),
-            branch=jnp.where(dead, DEAD, plan.branch),
-        )
-
-    @property
-    def touches_input(self) -> Array:
-        """Whether a step has the stage's input as its source, bool[]."""
-        steps = jnp.arange(len(self.source))
-        return ((self.source == 0) & (steps < self.length)).any()
-
-    @classmethod
-    def _of(
-        cls,
-        code: Array,
-        order: Array,
-        count: Array,
-        first: Array,
-        cells: int,
-        *,
-        reverse: bool = False,
-    ) -> "Plan":
-        steps, divisor = jnp.arange(6 * cells), jnp.maximum(count, 1)
-        edge = order[steps % divisor]
-        cell = jnp.minimum(steps // divisor, cells - 1)
-        cell = cells - 1 - cell if reverse else cell
-        return cls(
-            length=cells * count,
-            edge=(6 * cell + edge).astype(jnp.uint32),
-            source=(3 * cell + jnp.array(SRC)[edge]).astype(jnp.uint32),
-            target=(3 * cell + jnp.array(DST)[edge]).astype(jnp.uint32),
-            branch=code[edge] - 1,
-            first=first[edge],
-        )
-
-
-def _first(runs: Array, nodes: tuple[int, ...], order: Iterable[int]) -> Array:
-    """bool[6]: the edge runs, and none that runs earlier has the same node."""
-    first, seen = [runs[0]] * 6, [jnp.zeros((), bool)] * 4
-    for edge in order:
-        node = nodes[edge]
-        first[edge] = runs[edge] & ~seen[node]
-        seen[node] |= runs[edge]
-    return jnp.stack(first)
-
-
-def alive_nodes(code: Array, bias: Array) -> Array:
-    """Nodes bool[3N + 1] that are not all zero, for BatchNorm biases float[6N, C].
-
-    The convolution of zeros is zero, so its normalised form is the bias.
-    """
-    runs = code != NONE
-    lifts = runs & is_conv(code) & (bias != 0).any(1).reshape(-1, 6)
-
-    def cell(alive: Array, lifts: Array) -> tuple[Array, Array]:
-        nodes = [alive, *[jnp.zeros((), bool)] * 3]
-        for edge, (source, target) in enumerate(zip(SRC, DST, strict=True)):
-            nodes[target] |= (runs[edge] & nodes[source]) | lifts[edge]
-        return nodes[3], jnp.stack(nodes[1:])
-
-    # Unrolled: a loop would cost more than these few comparisons.
-    _, nodes = lax.scan(cell, jnp.ones((), bool), lifts, unroll=True)
-    return jnp.concatenate([jnp.ones(1, bool), nodes.reshape(-1)])
 
 
 def used_edges(code: Array) -> Array:

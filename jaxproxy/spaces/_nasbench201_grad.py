@@ -16,7 +16,6 @@ from jaxproxy.spaces._nasbench201_cells import (
     DEAD,
     Buffers,
     EdgeParams,
-    Plan,
     Table,
     Tape,
     at,
@@ -25,6 +24,7 @@ from jaxproxy.spaces._nasbench201_cells import (
     edge_table,
     put,
 )
+from jaxproxy.spaces._nasbench201_plan import Plan, Step
 from jaxproxy.spaces._nasbench201_stage import run_stage
 from jaxproxy.types import Array
 
@@ -126,8 +126,8 @@ def _run(
 
     def step(t: Array, carry: tuple[Array, Table]) -> tuple[Array, Table]:
         if tiling is None:
-            return _whole(backward, plan, t, *carry)
-        return _tiled(backward, tiling, plan, t, *carry)
+            return _whole(backward, plan.step(t), *carry)
+        return _tiled(backward, tiling, plan.step(t), *carry)
 
     gradients, table = lax.fori_loop(0, plan.length, step, (gradients, table))
     # The input gets no gradient, and row 0 may hold anything, if no edge left it.
@@ -135,14 +135,14 @@ def _run(
 
 
 def _whole(
-    backward: Gradients, plan: Plan, t: Array, gradients: Array, table: Table
+    backward: Gradients, here: Step, gradients: Array, table: Table
 ) -> tuple[Array, Table]:
     """A step of the loop, on all images at once."""
-    i, source = at(plan.edge, t), at(plan.source, t)
-    from_row, to_row = at(plan.target, t) % 4, source % 4
+    i, source, target, branch, first = here
+    from_row, to_row = target % 4, source % 4
     operands = i, source, from_row, gradients, table
-    dx, table = lax.switch(at(plan.branch, t), backward.branches(), *operands)
-    before = jnp.where(at(plan.first, t), 0, at(gradients, to_row))
+    dx, table = lax.switch(branch, backward.branches(), *operands)
+    before = jnp.where(first, 0, at(gradients, to_row))
     return put(gradients, to_row, before + dx), table
 
 
@@ -170,16 +170,14 @@ class _Tiles(NamedTuple):
 def _tiled(
     backward: Gradients,
     tiling: Tiling,
-    plan: Plan,
-    t: Array,
+    here: Step,
     gradients: Array,
     table: Table,
 ) -> tuple[Array, Table]:
     """A step of the loop, tile by tile."""
-    i, source, branch = (at(v, t) for v in (plan.edge, plan.source, plan.branch))
-    rows, to_row, first = tiling.split(gradients), source % 4, at(plan.first, t)
+    i, source, target, branch, first = here
+    from_row, to_row, rows = target % 4, source % 4, tiling.split(gradients)
     nodes, outputs = map(tiling.split, backward.tape.buffers)
-    from_row = at(plan.target, t) % 4
     tiles = _Tiles(tiling, nodes, outputs, i, source, from_row)
     sums1, sums3 = _sums(backward, tiles, branch, rows)
     pull1, after1 = backward.after1(i, sums1, table)

@@ -19,14 +19,13 @@ from jaxproxy.spaces._layers import FIXED, first_products
 from jaxproxy.spaces._nasbench201_backward import Gradients
 from jaxproxy.spaces._nasbench201_cells import (
     EdgeParams,
-    Plan,
     Table,
-    alive_nodes,
     at,
     blank_rows,
     is_conv,
     put,
 )
+from jaxproxy.spaces._nasbench201_plan import Plan, alive_nodes
 from jaxproxy.types import Array
 
 __all__ = ["TENSORS", "make_slope_sinks", "slope_stage"]
@@ -76,12 +75,11 @@ def _stage_forward(
     first = lax.empty((len(params.scale), *x.shape[:-1]), x.dtype)
 
     def step(t: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
-        nodes, first = carry
-        i, target = at(plan.edge, t), at(plan.target, t)
-        x = at(nodes, at(plan.source, t))
-        y, here = lax.switch(at(plan.branch, t), operations.branches(), i, x)
-        before = jnp.where(at(plan.first, t), 0, at(nodes, target))
-        return put(nodes, target, before + y), put(first, i, here)
+        (nodes, first), here = carry, plan.step(t)
+        operands = here.edge, at(nodes, here.source)
+        y, met = lax.switch(here.branch, operations.branches(), *operands)
+        before = jnp.where(here.first, 0, at(nodes, here.target))
+        return put(nodes, here.target, before + y), put(first, here.edge, met)
 
     nodes, first = lax.fori_loop(0, plan.length, step, (nodes, first))
     y = jnp.where(alive[-1], nodes[-1], 0)
@@ -100,12 +98,12 @@ def _stage_backward(
 
     def step(t: Array, carry: tuple[Array, Table]) -> tuple[Array, Table]:
         gradients, table = carry
-        i, source = at(plan.edge, t), at(plan.source, t)
-        dy = at(gradients, at(plan.target, t) % 4)
-        dx, slopes = lax.switch(at(plan.branch, t), pulls.branches(), i, source, dy)
+        i, source, target, branch, is_first = plan.step(t)
+        dy = at(gradients, target % 4)
+        dx, slopes = lax.switch(branch, pulls.branches(), i, source, dy)
         rows = {kind: probe.slope(kind, slopes[n]) for n, kind in enumerate(TENSORS)}
         table = jax.tree.map(lambda table, row: put(table, i, row), table, rows)
-        before = jnp.where(at(plan.first, t), 0, at(gradients, source % 4))
+        before = jnp.where(is_first, 0, at(gradients, source % 4))
         return put(gradients, source % 4, before + dx), table
 
     gradients, table = lax.fori_loop(0, plan.length, step, (gradients, table))

@@ -33,15 +33,14 @@ from jaxproxy.spaces._nasbench201_cells import (
     CONV3,
     Buffers,
     EdgeParams,
-    Plan,
     Table,
     Tape,
-    alive_nodes,
     at,
     blank_rows,
     put,
 )
 from jaxproxy.spaces._nasbench201_forward import Edge, Operations, Sums
+from jaxproxy.spaces._nasbench201_plan import Plan, Step, alive_nodes
 from jaxproxy.types import Array
 
 __all__ = ["run_stage"]
@@ -101,14 +100,12 @@ def _run(
     )
 
     def step(t: Array, carry: _Carry) -> _Carry:
-        tape, table = carry
+        (tape, table), here = carry, plan.step(t)
         if tiling is None:
-            buffers, edge, rows = _whole(operations, plan, t, tape.buffers, keep)
+            buffers, edge, rows = _whole(operations, here, tape.buffers, keep)
         else:
-            buffers, edge, rows = _tiled(
-                operations, tiling, plan, t, tape.buffers, keep
-            )
-        i = at(plan.edge, t)
+            buffers, edge, rows = _tiled(operations, tiling, here, tape.buffers, keep)
+        i = here.edge
         if keep:
             tape = tape._replace(
                 mean=put(tape.mean, i, edge.mean),
@@ -122,14 +119,14 @@ def _run(
 
 
 def _whole(
-    operations: Operations, plan: Plan, t: Array, buffers: Buffers, keep: bool
+    operations: Operations, here: Step, buffers: Buffers, keep: bool
 ) -> tuple[Buffers, Edge, Table]:
     """A step of the loop, on all images at once."""
-    (nodes, outputs), branch = buffers, at(plan.branch, t)
-    i, source, target = (at(v, t) for v in (plan.edge, plan.source, plan.target))
+    nodes, outputs = buffers
+    i, source, target, branch, first = here
     operands = i, source, nodes
     output, edge, rows = lax.switch(branch, operations.branches(), *operands)
-    before = jnp.where(at(plan.first, t), 0, at(nodes, target))
+    before = jnp.where(first, 0, at(nodes, target))
     nodes = put(nodes, target, before + (output * edge.gain + edge.offset))
     if keep:
         # A loop of no or one step: unlike in a branch, the buffer is not copied.
@@ -143,15 +140,13 @@ def _whole(
 def _tiled(
     operations: Operations,
     tiling: Tiling,
-    plan: Plan,
-    t: Array,
+    here: Step,
     buffers: Buffers,
     keep: bool,
 ) -> tuple[Buffers, Edge, Table]:
     """A step of the loop, tile by tile."""
     nodes, outputs = map(tiling.split, buffers)
-    i, source, target = (at(v, t) for v in (plan.edge, plan.source, plan.target))
-    branch, first = at(plan.branch, t), at(plan.first, t)
+    i, source, target, branch, first = here
     row = i if keep else jnp.zeros_like(i)
     nothing: Sums = (operations.zeros, operations.square)
 
@@ -160,8 +155,8 @@ def _tiled(
 
     def convolve(k: Array, carry: tuple[Array, Sums]) -> tuple[Array, Sums]:
         outputs, sums = carry
-        z, here = operations.convolved3(i, x(k, nodes))
-        return tiling.put(outputs, row, k, z), _add(sums, here)
+        z, seen = operations.convolved3(i, x(k, nodes))
+        return tiling.put(outputs, row, k, z), _add(sums, seen)
 
     def see(k: Array, sums: Sums) -> Sums:
         return _add(sums, operations.input_sums(x(k, nodes)))
