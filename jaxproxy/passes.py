@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxproxy.collect import collect_batches, make_scratch
+from jaxproxy.collect import collect, collect_batches, make_scratch
 from jaxproxy.jacobian import Jacobian, logit_jacobian, tangent_kernel
 from jaxproxy.meters import Meter, Probe
 from jaxproxy.network import Network
@@ -104,6 +104,18 @@ class Model(NamedTuple):
     def jacobian(self) -> Jacobian:
         """Of the logits of the images, which must not depend on each other."""
         return logit_jacobian(self.network, self.params, self.batch.x, self.code)
+
+    def derivative(self, meter: Meter, direction: Any) -> Array:
+        """Derivative float[L, ...] of the readings of a meter of gradients.
+
+        Forward mode: of the parameters along ``direction``, a tree like them.
+        """
+
+        def read(params: Any) -> Array:
+            given = self.network, params, self.batch, self.code, [meter]
+            return collect(*given, loss=self.loss)[meter]
+
+        return jax.jvp(read, (self.params,), (direction,))[1]
 
     def tangent_kernel(self) -> Array:
         """float[B, B], of the sum of each image's logits."""

@@ -58,7 +58,11 @@ def check(ours: Any, reference: Any, rtol: float = 1e-10) -> None:
 
 
 def derivatives(op: Callable[..., jax.Array]) -> Callable[..., Any]:
-    """Value, gradients, and the gradients of the gradients' norm, of one scalar."""
+    """Value, gradients, and second derivatives, of one scalar.
+
+    They are the gradients of the gradients' norm, and in forward mode the derivatives
+    of the gradients along the arguments.
+    """
 
     def loss(*args: jax.Array) -> jax.Array:
         # Curved, so that the cotangents depend on the value and differ everywhere.
@@ -71,7 +75,8 @@ def derivatives(op: Callable[..., jax.Array]) -> Callable[..., Any]:
         def norm(*args: jax.Array) -> jax.Array:
             return sum(jnp.square(g).sum() for g in first(*args))
 
-        return op(*args), first(*args), jax.grad(norm, every)(*args)
+        forward = jax.jvp(first, args, args)[1]
+        return op(*args), first(*args), jax.grad(norm, every)(*args), forward
 
     return jax.jit(run)
 
@@ -200,9 +205,9 @@ def test_batch_norm_is_its_formula_to_second_order(shape: tuple[int, ...]) -> No
 
 def test_batch_norm_of_a_constant_is_its_bias() -> None:
     args = jnp.full((2, 3, 3, 2), 4.0), jnp.array([2.0, 3.0]), jnp.array([0.5, -1.0])
-    y, first, second = derivatives(ops.batch_norm)(*args)
+    y, *others = derivatives(ops.batch_norm)(*args)
     check(y, jnp.broadcast_to(args[2], y.shape))
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((first, second)))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(others))
 
 
 def gram_moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:

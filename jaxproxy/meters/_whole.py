@@ -1,5 +1,6 @@
 """Meters of the network as a whole, which they differentiate themselves."""
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxproxy.meters._gradient import PARAMETERS
 from jaxproxy.meters._meter import Meter
 from jaxproxy.ops import eigenvalues
 from jaxproxy.setups import check_logits
@@ -23,8 +25,7 @@ __all__ = [
     "tangent_kernel",
 ]
 
-_NO_WEIGHTS = ("scale", "bias")
-"""Last names of parameters that are not those of a convolution or matrix."""
+_CONSTANTS = re.compile(r"(^|_)(scale|offset|norms?|bias(es)?)$")
 
 
 def gradient_flow() -> Meter:
@@ -37,7 +38,10 @@ def gradient_flow() -> Meter:
       Wang et al., "Picking winning tickets before training by preserving gradient
       flow", ICLR 2020, equation 8, arXiv:2002.07376.
     """
-    return Meter("gradient_flow", (), "network", _gradient_flow, cost="second order")
+    return Meter(
+        "gradient_flow", (), "network", _gradient_flow,
+        cost="second order", plain=False,
+    )  # fmt: skip
 
 
 def tangent_kernel() -> Meter:
@@ -95,7 +99,7 @@ def accuracies_of_constants(values: tuple[float, ...]) -> Meter:
     def measure(model: "Model") -> Array:
         def accuracy(value: Array) -> Array:
             def fill(name: str, leaf: Array) -> Array:
-                return leaf if name in _NO_WEIGHTS else jnp.full_like(leaf, value)
+                return jnp.full_like(leaf, value) if is_weight(name) else leaf
 
             return _accuracy(model, _map_named(fill, model.params))
 
@@ -107,28 +111,14 @@ def accuracies_of_constants(values: tuple[float, ...]) -> Meter:
 
 
 def _gradient_flow(model: "Model") -> Array:
-    x, y = model.batch
-
-    def loss(params: Any) -> Array:
-        return model.loss(model.logits(params, x), y)
-
     def weights_only(name: str, leaf: Array) -> Array:
-        return jnp.zeros_like(leaf) if name in _NO_WEIGHTS else leaf
+        return leaf if is_weight(name) else jnp.zeros_like(leaf)
 
-    direction = _map_named(weights_only, jax.grad(loss)(model.params))
-
-    def along(params: Any) -> Array:
-        return _inner(direction, jax.grad(loss)(params))
-
-    # Reverse mode twice: custom gradients, such as a convolution's, have no forward.
-    product = jax.grad(along)(model.params)
-    weights = _map_named(weights_only, model.params)
-    return _inner(weights, product)
-
-
-def _inner(a: Any, b: Any) -> Array:
-    products = jax.tree.map(lambda a, b: (a * b).sum(), a, b)
-    return jax.tree.reduce(jnp.add, products)
+    meter = Meter(
+        "half_squared_gradient", (*PARAMETERS["weights"], "other_w"), "gradient",
+        lambda _, gradient: jnp.square(gradient).sum() / 2,
+    )  # fmt: skip
+    return model.derivative(meter, _map_named(weights_only, model.params)).sum()
 
 
 def _accuracy(model: "Model", params: Any) -> Array:
@@ -140,6 +130,11 @@ def _accuracy(model: "Model", params: Any) -> Array:
     first = (logits >= logits.max(1, keepdims=True) - slack).argmax(1)
     hits = first.astype(y.dtype) == y
     return hits.mean(dtype=x.dtype)
+
+
+def is_weight(name: str) -> bool:
+    """Whether a parameter of this last name is drawn, of a convolution or matrix."""
+    return not _CONSTANTS.search(name)
 
 
 def _map_named(function: Callable[[str, Array], Array], params: Any) -> Any:

@@ -4,14 +4,17 @@ XLA's CPU compiler rewrites convolutions to its fast form in the entry computati
 only; the transposed convolutions that differentiation makes are not in that form, so
 inside ``lax.map``, ``lax.scan`` or ``lax.switch`` they run 10 to 25 times slower.
 :func:`conv` therefore has a hand-written gradient made of ordinary NHWC/HWIO
-convolutions. They are :func:`conv` again, so a second reverse-mode derivative is as
-fast as the first. Forward mode through ``custom_vjp`` is not available in JAX.
+convolutions. JAX has no forward mode through ``custom_vjp``, so there are two kinds of
+second derivatives: where a convolution is ``portable``, its gradient is made of
+:func:`conv` again, and a second reverse mode is as fast as the first; elsewhere it is
+made of XLA's convolutions, and may be differentiated in forward mode.
 
 On CPU, narrow and large convolutions take the forms of ``_conv_cpu``, depthwise ones
 that of ``_grouped``.
 """
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -48,6 +51,7 @@ def conv(
     dilation: int = 1,
     groups: int = 1,
     portable: bool = False,
+    raw: bool = False,
 ) -> Array:
     """Convolution with symmetric padding, as PyTorch's ``padding=dilation*(k-1)//2``.
 
@@ -57,8 +61,10 @@ def conv(
       stride: step of the window; XLA's "SAME" would pad unevenly for 2, this does not.
       dilation: distance between kernel taps.
       groups: number of channel groups; ``groups == Cin`` is a depthwise convolution.
-      portable: use no form of this platform alone. JAX cannot differentiate those twice
-        in a ``switch`` inside a ``scan``.
+      portable: for reverse mode twice; no form of this platform alone, which JAX cannot
+        differentiate twice in a ``switch`` inside a ``scan``.
+      raw: without a gradient of its own, for what only forward mode passes through,
+        such as a hand-written gradient.
 
     Returns:
       float[B, ceil(H / stride), ceil(W / stride), Cout] for odd k.
@@ -67,6 +73,8 @@ def conv(
       ValueError: if channels and groups do not fit.
     """
     window = _window(x, kernel, stride, dilation, groups)
+    if raw:
+        return _conv_value(x, kernel, window)
     return _conv(x, kernel, window._replace(portable=portable))
 
 
@@ -101,7 +109,7 @@ def conv_transpose(
     window = Window((stride, stride), (pads[0], pads[1]), (1, 1), (1, 1), 1, portable)
     batch, height, width, _ = x.shape
     shape = (batch, stride * height, stride * width, kernel.shape[3])
-    return _conv_dx(x, kernel.swapaxes(2, 3), shape, window)
+    return _conv_dx(x, kernel.swapaxes(2, 3), shape, window, _conv)
 
 
 def _window(x: Array, kernel: Array, stride: int, dilation: int, groups: int) -> Window:
@@ -123,8 +131,7 @@ def _window(x: Array, kernel: Array, stride: int, dilation: int, groups: int) ->
     )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _conv(x: Array, kernel: Array, window: Window) -> Array:
+def _conv_value(x: Array, kernel: Array, window: Window) -> Array:
     if _is_matmul(kernel.shape, window):
         return lax.dot_general(x, kernel[0, 0], (((3,), (0,)), ((), ())))
     if _is_plain3(kernel.shape, window, NARROW):
@@ -139,6 +146,14 @@ def _conv(x: Array, kernel: Array, window: Window) -> Array:
             default=functools.partial(_conv_lax, window),
         )
     return _conv_lax(window, x, kernel)
+
+
+_conv = jax.custom_vjp(_conv_value, nondiff_argnums=(2,))
+
+
+def _again(x: Array, kernel: Array, window: Window) -> Array:
+    """A convolution inside of the gradient of one."""
+    return (_conv if window.portable else _conv_value)(x, kernel, window)
 
 
 def _conv_lax(window: Window, x: Array, kernel: Array) -> Array:
@@ -171,7 +186,7 @@ def _is_depthwise(kernel: tuple[int, ...], window: Window) -> bool:
 def _conv_forward(
     x: Array, kernel: Array, window: Window
 ) -> tuple[Array, tuple[Array, Array]]:
-    return _conv(x, kernel, window), (x, kernel)
+    return _again(x, kernel, window), (x, kernel)
 
 
 def _conv_backward(
@@ -189,10 +204,16 @@ def _is_matmul(kernel: tuple[int, ...], window: Window) -> bool:
     return kernel[:2] == (1, 1) and window._replace(portable=False) == plain
 
 
-def _conv_dx(dy: Array, kernel: Array, shape: tuple[int, ...], window: Window) -> Array:
+def _conv_dx(
+    dy: Array,
+    kernel: Array,
+    shape: tuple[int, ...],
+    window: Window,
+    conv: Callable[[Array, Array, Window], Array] = _again,
+) -> Array:
     """Gradient of the input: a convolution with the kernel flipped and transposed."""
     if window.strides != (1, 1) and _is_dense(window):
-        return _strided_dx(dy, kernel, shape, window)
+        return _strided_dx(dy, kernel, shape, window, conv)
     kh, kw, per_group, out = kernel.shape
     groups = window.groups
     flipped = kernel[::-1, ::-1].reshape(kh, kw, per_group, groups, out // groups)
@@ -204,7 +225,7 @@ def _conv_dx(dy: Array, kernel: Array, shape: tuple[int, ...], window: Window) -
         low = k - 1 - window.padding[axis][0]
         given = dilated(dy.shape[1 + axis], window.strides[axis])
         padding.append((low, size + k - 1 - given - low))
-    return _conv(
+    return conv(
         dy,
         flipped,
         Window(
@@ -219,7 +240,11 @@ def _conv_dx(dy: Array, kernel: Array, shape: tuple[int, ...], window: Window) -
 
 
 def _strided_dx(
-    dy: Array, kernel: Array, shape: tuple[int, ...], window: Window
+    dy: Array,
+    kernel: Array,
+    shape: tuple[int, ...],
+    window: Window,
+    conv: Callable[[Array, Array, Window], Array],
 ) -> Array:
     """Gradient of the input, all the pixels under a step of the window at once.
 
@@ -244,7 +269,7 @@ def _strided_dx(
     phases = phases.transpose(0, 2, 5, 1, 3, 4)
     phases = phases.reshape(*phases.shape[:3], -1)
     plain = Window((1, 1), (padding[0], padding[1]), (1, 1), (1, 1), 1, window.portable)
-    dx = _conv(dy, phases, plain).reshape(-1, *pixels, *window.strides, shape[3])
+    dx = conv(dy, phases, plain).reshape(-1, *pixels, *window.strides, shape[3])
     dx = dx.transpose(0, 1, 3, 2, 4, 5)
     dx = dx.reshape(shape[0], pixels[0] * window.strides[0], -1, shape[3])
     return dx[:, : shape[1], : shape[2]]
@@ -281,7 +306,7 @@ def _dw_batch(shape: tuple[int, ...], window: Window, x: Array, dy: Array) -> Ar
         given = dilated(dy.shape[1 + axis], window.strides[axis])
         k = dilated(shape[axis], window.rhs_dilation[axis])
         padding.append((low, given + k - 1 - size - low))
-    dw = _conv(
+    dw = _again(
         x.transpose(3, 1, 2, 0),
         dy.transpose(1, 2, 0, 3),
         Window(

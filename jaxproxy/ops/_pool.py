@@ -13,7 +13,9 @@ from jaxproxy.types import Array
 __all__ = ["avg_pool", "max_pool"]
 
 
-def avg_pool(x: Array, window: int, *, stride: int = 1, padding: int = 0) -> Array:
+def avg_pool(
+    x: Array, window: int, *, stride: int = 1, padding: int = 0, raw: bool = False
+) -> Array:
     """Average pooling; the divisor counts the pixels inside the image.
 
     This is PyTorch's ``count_include_pad=False``. Rows and columns are summed one
@@ -24,6 +26,7 @@ def avg_pool(x: Array, window: int, *, stride: int = 1, padding: int = 0) -> Arr
       window: height and width of the window.
       stride: step of the window.
       padding: rows and columns of zeros on each side, below ``window``.
+      raw: without a gradient of its own (see :func:`~jaxproxy.ops.conv`).
 
     Returns:
       float[B, (H + 2 padding - window) // stride + 1, ..., C].
@@ -32,7 +35,8 @@ def avg_pool(x: Array, window: int, *, stride: int = 1, padding: int = 0) -> Arr
         raise ValueError(f"padding must be in [0, {window}), not {padding}")
     shape = x.shape[1:3]
     counts = _counts(shape, window, stride, padding).astype(x.dtype)
-    return _box(x, shape, window, stride, padding) / counts
+    box = _box_value if raw else _box
+    return box(x, shape, window, stride, padding) / counts
 
 
 @functools.cache
@@ -48,8 +52,7 @@ def _counts(
     return np.multiply.outer(*lines).astype(np.float64)[None, :, :, None]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))
-def _box(
+def _box_value(
     x: Array, shape: tuple[int, ...], window: int, stride: int, padding: int
 ) -> Array:
     """Sum over windows of x, whose height and width are ``shape``."""
@@ -61,6 +64,9 @@ def _box(
     for axis in (1, 2):
         x = _line_sum(x, axis, window, stride, (padding, padding))
     return x
+
+
+_box = jax.custom_vjp(_box_value, nondiff_argnums=(1, 2, 3, 4))
 
 
 def _line_sum(
@@ -79,7 +85,7 @@ def _line_sum(
 def _box_forward(
     x: Array, shape: tuple[int, ...], window: int, stride: int, padding: int
 ) -> tuple[Array, None]:
-    return _box(x, shape, window, stride, padding), None
+    return _box_value(x, shape, window, stride, padding), None
 
 
 def _box_backward(

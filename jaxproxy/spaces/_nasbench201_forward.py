@@ -109,7 +109,7 @@ class Operations:
 
     @staticmethod
     def pooled(x: Array) -> Array:
-        return avg_pool(x, 3, padding=1)
+        return avg_pool(x, 3, padding=1, raw=True)
 
     @staticmethod
     def input_sums(x: Array) -> Sums:
@@ -122,7 +122,7 @@ class Operations:
 
     def convolved3(self, i: Array, x: Array) -> tuple[Array, Sums]:
         """3x3 convolution of some images, and its sums."""
-        z = conv(jax.nn.relu(x), self.params.conv3[i])
+        z = conv(jax.nn.relu(x), self.params.conv3[i], raw=True)
         return z, gram_sums(z)
 
     def after_copy(
@@ -148,7 +148,9 @@ class Operations:
             i, lambda: _rectified(x()), lambda: (input_mean, input_cov)
         )
         z = self._activation(
-            i, lambda: conv(relu.value, self.params.conv1[i]), lambda: (mean, cov)
+            i,
+            lambda: conv(relu.value, self.params.conv1[i], raw=True),
+            lambda: (mean, cov),
         )
 
         def bn() -> Array:

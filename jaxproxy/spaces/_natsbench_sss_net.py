@@ -81,8 +81,7 @@ def network(
 class DynamicTinyNet(nnx.Module):
     """Three stages of N cells and, between them, two reductions.
 
-    Gradients of the parameters are those of the scaled weights, but what multiplies
-    them by weights itself (``grasp``) sees weights as they were drawn.
+    Gradients of the parameters are those of the scaled weights.
 
     References:
       Dong et al., "NATS-Bench", TPAMI 2021, arXiv:2009.00437.
