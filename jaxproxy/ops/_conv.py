@@ -27,15 +27,10 @@ from jaxproxy.ops._conv_cpu import (
     dw_rows,
     sum_over_tiles,
 )
-from jaxproxy.ops._grouped import (
-    Window,
-    depthwise_dw,
-    depthwise_rows,
-    dilated,
-    grouped_dw,
-)
+from jaxproxy.ops._grouped import depthwise_dw, depthwise_rows, grouped_dw
 from jaxproxy.ops._platform import by_platform
 from jaxproxy.ops._tiles import is_large
+from jaxproxy.ops._window import Window, dilated
 from jaxproxy.types import Array
 
 __all__ = ["conv", "conv_gradients", "conv_transpose"]
@@ -72,7 +67,7 @@ def conv(
     Raises:
       ValueError: if channels and groups do not fit.
     """
-    window = _window(x, kernel, stride, dilation, groups)
+    window = Window.of(x.shape, kernel.shape, stride, dilation, groups)
     if raw:
         return _conv_value(x, kernel, window)
     return _conv(x, kernel, window._replace(portable=portable))
@@ -88,7 +83,7 @@ def conv_gradients(
     groups: int = 1,
 ) -> tuple[Array, Array]:
     """Gradients of :func:`conv` for its input and kernel, for hand-written VJPs."""
-    window = _window(x, kernel, stride, dilation, groups)
+    window = Window.of(x.shape, kernel.shape, stride, dilation, groups)
     return _conv_backward(window, (x, kernel), dy)
 
 
@@ -112,33 +107,14 @@ def conv_transpose(
     return _conv_dx(x, kernel.swapaxes(2, 3), shape, window, _conv)
 
 
-def _window(x: Array, kernel: Array, stride: int, dilation: int, groups: int) -> Window:
-    if x.ndim != 4 or kernel.ndim != 4:
-        raise ValueError(f"conv takes 4-d arrays, not {x.shape} and {kernel.shape}")
-    channels, (per_group, out) = x.shape[3], kernel.shape[2:]
-    if channels != per_group * groups or out % groups:
-        raise ValueError(
-            f"kernel {kernel.shape} with groups={groups} does not fit {channels} "
-            "input channels; it needs [k, k, Cin // groups, n * groups]"
-        )
-    pads = [dilation * (k - 1) // 2 for k in kernel.shape[:2]]
-    return Window(
-        strides=(stride, stride),
-        padding=((pads[0], pads[0]), (pads[1], pads[1])),
-        lhs_dilation=(1, 1),
-        rhs_dilation=(dilation, dilation),
-        groups=groups,
-    )
-
-
 def _conv_value(x: Array, kernel: Array, window: Window) -> Array:
-    if _is_matmul(kernel.shape, window):
+    if window.is_matmul(kernel.shape):
         return lax.dot_general(x, kernel[0, 0], (((3,), (0,)), ((), ())))
-    if _is_plain3(kernel.shape, window, NARROW):
+    if window.is_plain3(kernel.shape, NARROW):
         return by_platform(
             x, kernel, cpu=conv_rows, default=functools.partial(_conv_lax, window)
         )
-    if _is_depthwise(kernel.shape, window):
+    if window.is_depthwise(kernel.shape):
         return by_platform(
             x,
             kernel,
@@ -169,20 +145,6 @@ def _conv_lax(window: Window, x: Array, kernel: Array) -> Array:
     )
 
 
-def _is_plain3(kernel: tuple[int, ...], window: Window, channels: int) -> bool:
-    plain = window == Window((1, 1), ((1, 1), (1, 1)), (1, 1), (1, 1), 1)
-    return kernel[:2] == (3, 3) and plain and max(kernel[2:]) <= channels
-
-
-def _is_dense(window: Window) -> bool:
-    return window.lhs_dilation == window.rhs_dilation == (1, 1) and window.groups == 1
-
-
-def _is_depthwise(kernel: tuple[int, ...], window: Window) -> bool:
-    plain = window.rhs_dilation == (1, 1) and not window.portable
-    return plain and kernel[2] == 1 and kernel[3] == window.groups > 1
-
-
 def _conv_forward(
     x: Array, kernel: Array, window: Window
 ) -> tuple[Array, tuple[Array, Array]]:
@@ -199,11 +161,6 @@ def _conv_backward(
 _conv.defvjp(_conv_forward, _conv_backward)
 
 
-def _is_matmul(kernel: tuple[int, ...], window: Window) -> bool:
-    plain = Window((1, 1), ((0, 0), (0, 0)), (1, 1), window.rhs_dilation, 1)
-    return kernel[:2] == (1, 1) and window._replace(portable=False) == plain
-
-
 def _conv_dx(
     dy: Array,
     kernel: Array,
@@ -212,7 +169,7 @@ def _conv_dx(
     conv: Callable[[Array, Array, Window], Array] = _again,
 ) -> Array:
     """Gradient of the input: a convolution with the kernel flipped and transposed."""
-    if window.strides != (1, 1) and _is_dense(window):
+    if window.strides != (1, 1) and window.is_dense:
         return _strided_dx(dy, kernel, shape, window, conv)
     kh, kw, per_group, out = kernel.shape
     groups = window.groups
@@ -277,7 +234,7 @@ def _strided_dx(
 
 def _conv_dw(x: Array, dy: Array, shape: tuple[int, ...], window: Window) -> Array:
     """Gradient of the kernel: x and dy convolved over the batch axis."""
-    if _is_depthwise(shape, window):
+    if window.is_depthwise(shape):
         return by_platform(
             x,
             dy,
@@ -286,10 +243,10 @@ def _conv_dw(x: Array, dy: Array, shape: tuple[int, ...], window: Window) -> Arr
         )
     if window.groups > 1:
         return grouped_dw(shape, window, x, dy)
-    if _is_matmul(shape, window):
+    if window.is_matmul(shape):
         return lax.dot_general(x, dy, (((0, 1, 2), (0, 1, 2)), ((), ())))[None, None]
     whole = functools.partial(_dw_batch, shape, window)
-    if _is_plain3(shape, window, NARROW_DW):
+    if window.is_plain3(shape, NARROW_DW):
         return by_platform(x, dy, cpu=dw_rows, default=whole)
     if is_large(x.shape) and not window.portable:
         tiled = functools.partial(sum_over_tiles, whole)

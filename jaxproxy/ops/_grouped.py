@@ -6,31 +6,14 @@ kernel of 7 x 7 seven times as long to compile.
 """
 
 from functools import reduce
-from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
 
+from jaxproxy.ops._window import Window, dilated
 from jaxproxy.types import Array
 
-__all__ = ["Window", "depthwise_dw", "depthwise_rows", "dilated", "grouped_dw"]
-
-
-class Window(NamedTuple):
-    """Static geometry of a convolution; each field is (height, width)."""
-
-    strides: tuple[int, int]
-    padding: tuple[tuple[int, int], tuple[int, int]]
-    lhs_dilation: tuple[int, int]
-    rhs_dilation: tuple[int, int]
-    groups: int
-    portable: bool = False
-    """Whether no form is used that only some platform has."""
-
-
-def dilated(size: int, dilation: int) -> int:
-    """Length of ``size`` taps or pixels so far apart."""
-    return (size - 1) * dilation + 1
+__all__ = ["depthwise_dw", "depthwise_rows", "grouped_dw"]
 
 
 def grouped_dw(shape: tuple[int, ...], window: Window, x: Array, dy: Array) -> Array:
