@@ -125,12 +125,15 @@ def main() -> None:
     parser.add_argument(
         "--images", type=Path, help="npz file of train_jpeg_x uint8[N, R, R, 3]"
     )
+    parser.add_argument("--num-images", type=int, default=256)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     tables = [read_table(t, args.num, args.skip, args.seed) for t in args.table]
     images = None
     if args.images:
-        pixels = np.load(args.images)["train_jpeg_x"][:256].astype(np.float32) / 255
+        pixels = np.load(args.images)["train_jpeg_x"][: args.num_images] / np.float32(
+            255
+        )
         images = (pixels - pixels.mean((0, 1, 2))) / pixels.std((0, 1, 2))
     proxies = [parse_proxy(name) for name in args.proxies]
     results = []
@@ -168,6 +171,7 @@ def main() -> None:
         **environment(),
         "tables": [{k: t[k] for k in ("name", "column", "rows")} for t in tables],
         "sample": {"seed": args.seed, "skip": args.skip, "num": args.num},
+        "images": 0 if images is None else len(images),
         "published": PUBLISHED,
         "results": results,
     }
