@@ -44,6 +44,13 @@ def make(
             raise ValueError(f"option {option!r} of {name} is given twice")
         given[option] = value
     options = {option: _value(value) for option, value in given.items()}
+    for option, value in options.items():
+        if isinstance(known[option].default, bool) and not isinstance(value, bool):
+            raise ValueError(
+                f"option {option!r} of {name} must be True or False, not {value!r}"
+            )
+        if isinstance(value, bool):
+            given[option] = str(value)
     for option, value in more.items():
         if option not in known:
             raise ValueError(f"{name} has no {option!r}; its options are {list(known)}")
@@ -60,8 +67,8 @@ def make(
 def _value(text: str) -> Any:
     if ":" in text:
         return tuple(_value(part) for part in text.split(":"))
-    if text in ("True", "False"):
-        return text == "True"
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
     for kind in (int, float):
         try:
             return kind(text)

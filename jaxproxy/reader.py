@@ -18,7 +18,6 @@ from jaxproxy.batches import make_batches
 from jaxproxy.network import Slot
 from jaxproxy.passes import Prepared, make_passes, make_runner, run_passes
 from jaxproxy.proxies import Proxy
-from jaxproxy.setups import Setup
 from jaxproxy.spaces import Space
 from jaxproxy.types import Array, Batch, Fidelity
 
@@ -83,6 +82,17 @@ class Devices(NamedTuple):
         )
 
 
+class _Drawn(NamedTuple):
+    """What is drawn for a seed, for all passes."""
+
+    weights: dict[str, Any]
+    """By scheme."""
+    batches: dict[str, Batch]
+    """By the label of ``Setup.shown``."""
+    key: Array
+    """For what meters of the whole network draw."""
+
+
 class Reader:
     """Scores of a block of codes by the readings of all passes, compiled once.
 
@@ -139,34 +149,49 @@ class Reader:
         if not self.meters:
             return {}
         code = jax.ShapeDtypeStruct((len(self._space.choices),), jnp.int32)
-        prepared = jax.eval_shape(self._prepare, 0)
         read = partial(run_passes, self._runners)
+        prepared = self._prepared(self._traced.out_info)
         return jax.eval_shape(read, prepared, code)[0].layout.slots
 
-    def _prepare(self, seed: Array | int) -> list[Prepared]:
-        """What the passes run on; equal weights and noise for equal seeds."""
+    def _draw(self, seed: Array | int) -> "_Drawn":
+        """What the passes run on; equal weights and noise for equal seeds.
+
+        Weights of a scheme are the same in every mode, so they are drawn once.
+        """
         weight_key, batch_key = jax.random.split(jax.random.key(seed))
-        space = self._space
+        drawn = _Drawn({}, {}, jax.random.fold_in(batch_key, 0))
+        for runner in self._runners:
+            setup = runner.run.setup
+            if setup.weights not in drawn.weights:
+                drawn.weights[setup.weights] = runner.network.init(weight_key)
+            if setup.shown.label not in drawn.batches:
+                drawn.batches[setup.shown.label] = make_batches(
+                    batch_key, setup, self._fidelity, self._space.num_classes,
+                    self._images, self._space.draw,
+                )  # fmt: skip
+        return drawn
 
-        def batches(setup: Setup) -> Batch:
-            return make_batches(
-                batch_key, setup, self._fidelity, space.num_classes, self._images,
-                space.draw,
-            )  # fmt: skip
-
+    def _prepared(self, drawn: "_Drawn") -> list[Prepared]:
+        """For each pass; arrays are shared."""
+        setups = [runner.run.setup for runner in self._runners]
         return [
             Prepared(
-                runner.network.init(weight_key),
-                batches(runner.run.setup),
-                jax.random.fold_in(batch_key, 0),
+                drawn.weights[setup.weights],
+                drawn.batches[setup.shown.label],
+                drawn.key,
             )
-            for runner in self._runners
+            for setup in setups
         ]
 
     @cached_property
-    def _draw(self) -> Future[jax.stages.Compiled]:
+    def _traced(self) -> jax.stages.Traced:
+        jitted = jax.jit(self._draw, out_shardings=self._devices.shared)
+        return jitted.trace(0)
+
+    @cached_property
+    def _compiled_draw(self) -> Future[jax.stages.Compiled]:
         """The program that prepares a seed, compiled in the background."""
-        lowered = jax.jit(self._prepare, out_shardings=self._devices.shared).lower(0)
+        lowered = self._traced.lower()
         pool = ThreadPoolExecutor(1)
         compiled = pool.submit(lowered.compile)
         pool.shutdown(wait=False)
@@ -174,12 +199,12 @@ class Reader:
 
     @cached_property
     def _seeded(self) -> list[list[Prepared]]:
-        draw = self._draw.result()
-        return [draw(seed) for seed in self._seeds]
+        draw = self._compiled_draw.result()
+        return [self._prepared(draw(seed)) for seed in self._seeds]
 
     def _shapes(self) -> tuple[Any, Any]:
         """Of what is prepared for a seed, and of a block of codes."""
-        prepared = jax.eval_shape(self._prepare, 0)
+        prepared = self._prepared(self._traced.out_info)
         codes = (self._block_size, len(self._space.choices))
         block = jax.ShapeDtypeStruct(codes, jnp.int32)
         return _on(self._devices.shared, prepared), _on(self._devices.by_arch, block)
@@ -187,7 +212,7 @@ class Reader:
     @cached_property
     def _run(self) -> jax.stages.Compiled:
         """Program ``(prepared, codes, scratch)`` -> scratch, readings and scores."""
-        _ = self._draw  # compiles while this one is traced
+        _ = self._compiled_draw  # compiles while this one is traced
         kept = [meter.name for meter in self.meters if meter.keep]
 
         def mapped(prepared: list[Prepared], codes: Array, scratch: Any) -> Any:
@@ -221,7 +246,9 @@ class Reader:
 
 def _on(sharding: jax.sharding.Sharding, shapes: Any) -> Any:
     """Shapes with a sharding."""
-    return jax.tree.map(lambda s: s.update(sharding=sharding), shapes)
+    return jax.tree.map(
+        lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=sharding), shapes
+    )
 
 
 def _over_seeds(results: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

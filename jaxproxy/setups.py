@@ -6,7 +6,7 @@ Proxies whose setups agree share their passes.
 """
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import jax
 import jax.numpy as jnp
@@ -141,6 +141,12 @@ class Setup:
                 f"batches and batch_size must be at least 1, got {self.batches} and "
                 f"{self.batch_size}"
             )
+
+    @property
+    def shown(self) -> "Setup":
+        """With defaults for what the batches do not depend on."""
+        loss = self.loss if self.loss == "logit" else Setup.loss
+        return replace(self, weights=Setup.weights, norm=Setup.norm, loss=loss)
 
     @property
     def label(self) -> str:

@@ -1,6 +1,8 @@
 """Numbers of all tensors at once are those of JAX, and compile one generator."""
 
+import inspect
 from functools import partial
+from typing import Any
 
 import chex
 import jax
@@ -10,6 +12,9 @@ import pytest
 from flax import nnx
 
 from jaxproxy.draws import Draws, drawn, normals
+from jaxproxy.setups import NORMS
+from jaxproxy.spaces import parse_space
+from jaxproxy.types import Fidelity
 
 WANTED = [(0, 5), (2, 1024), (3, 3000), (9, 1)]
 
@@ -71,3 +76,24 @@ def test_drawn_module_is_that_of_rngs() -> None:
     chex.assert_trees_all_equal(
         nnx.to_pure_dict(nnx.state(ours)), nnx.to_pure_dict(nnx.state(theirs))
     )
+
+
+SPACES = ["nasbench201", "nasbench101", "natsbench_sss", "nasbench_macro"]
+SPACES += ["transnasbench101_micro", "mobilenetv2", "nasbench_nlp", "autoformer"]
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_weights_are_the_same_in_every_mode(name: str) -> None:
+    """So the passes of a scheme share them."""
+    space = parse_space(name)
+    fidelity = Fidelity(width=8, cells=1, batch_size=2, resolution=32)
+
+    def init(norm: str, **options: bool) -> Any:
+        network = space.network(fidelity, norm=norm, **options)
+        return jax.jit(network.init)(jax.random.key(0))
+
+    expected = init("batch")
+    for norm in NORMS:
+        chex.assert_trees_all_equal(init(norm), expected)
+    if "plain" in inspect.signature(space.network).parameters:
+        chex.assert_trees_all_equal(init("batch", plain=True), expected)

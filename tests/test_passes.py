@@ -132,7 +132,9 @@ def test_a_space_without_the_network_that_a_setup_needs():
 
 def test_what_runs_on_the_plain_network():
     space = jaxproxy.spaces.nasbench201()
-    for meter, plain in ((tangent_kernel(), False), (gradient_flow(), True)):
+    own = Meter("own", (), "network", lambda model: model.batch.x)
+    meters = (tangent_kernel(), False), (gradient_flow(), False), (own, True)
+    for meter, plain in meters:
         runner = make_runner(space, SMALL, make_passes([meter])[0])
         assert (runner.plain is not runner.network) == plain == meter.plain
 

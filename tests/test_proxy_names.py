@@ -72,6 +72,16 @@ def test_a_proxy_takes_one_route() -> None:
         Proxy("x", score=lambda r: r)
 
 
+def test_truth_values_by_any_spelling() -> None:
+    name = "xi_gsnr(accumulate=True)"
+    for value in ("true", "True", "TRUE"):
+        assert parse_proxy(f"xi_gsnr(accumulate={value})").name == name
+    with pytest.raises(
+        ValueError, match=r"'accumulate' of xi_gsnr must be True or Fal"
+    ):
+        parse_proxy("xi_gsnr(accumulate=yes)")
+
+
 def test_truth_values():
     """As `jaxproxy list` writes them; the text "False" would be true."""
     given: list[object] = []
