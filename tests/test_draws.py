@@ -13,7 +13,7 @@ from flax import nnx
 
 from jaxproxy.draws import Draws, drawn, normals
 from jaxproxy.setups import NORMS
-from jaxproxy.spaces import parse_space
+from jaxproxy.spaces import SPACES
 from jaxproxy.types import Fidelity
 
 WANTED = [(0, 5), (2, 1024), (3, 3000), (9, 1)]
@@ -78,14 +78,10 @@ def test_drawn_module_is_that_of_rngs() -> None:
     )
 
 
-SPACES = ["nasbench201", "nasbench101", "natsbench_sss", "nasbench_macro"]
-SPACES += ["transnasbench101_micro", "mobilenetv2", "nasbench_nlp", "autoformer"]
-
-
-@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("name", sorted(SPACES))
 def test_weights_are_the_same_in_every_mode(name: str) -> None:
     """So the passes of a scheme share them."""
-    space = parse_space(name)
+    space = SPACES[name]()
     fidelity = Fidelity(width=8, cells=1, batch_size=2, resolution=32)
 
     def init(norm: str, **options: bool) -> Any:

@@ -90,10 +90,8 @@ class Plan(NamedTuple):
     ) -> "Plan":
         """For bools [6] of the edges of any cell, and ``dead`` [N, 6] of each."""
         num, count = len(dead), runs.sum(dtype=jnp.int32)
-        cells, edges = (
-            np.arange(num, dtype=np.int32)[:, None],
-            np.arange(6, dtype=np.int32),
-        )
+        cells = np.arange(num, dtype=np.int32)[:, None]
+        edges = np.arange(6, dtype=np.int32)
         earlier = edges > edges[:, None] if reverse else edges < edges[:, None]
         rank = (earlier & runs).sum(1, dtype=jnp.int32)
         rank += (cells[::-1] if reverse else cells) * count
