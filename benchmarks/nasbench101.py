@@ -131,9 +131,8 @@ def main() -> None:
     tables = [read_table(t, args.num, args.skip, args.seed) for t in args.table]
     images = None
     if args.images:
-        pixels = np.load(args.images)["train_jpeg_x"][: args.num_images] / np.float32(
-            255
-        )
+        pixels = np.load(args.images)["train_jpeg_x"][: args.num_images]
+        pixels = pixels.astype(np.float32) / 255
         images = (pixels - pixels.mean((0, 1, 2))) / pixels.std((0, 1, 2))
     proxies = [parse_proxy(name) for name in args.proxies]
     results = []

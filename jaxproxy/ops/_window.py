@@ -14,7 +14,7 @@ class Window(NamedTuple):
     rhs_dilation: tuple[int, int]
     groups: int
     portable: bool = False
-    """Whether no form is used that only some platform has."""
+    """Whether it is for reverse mode twice, so of no form for some platform alone."""
 
     @classmethod
     def of(

@@ -136,13 +136,12 @@ class Mode(NamedTuple):
     norm: str
     plain: bool
     portable: bool = False
-    """Whether convolutions may be differentiated twice inside of loops."""
+    """Whether convolutions are for reverse mode twice (see ``ops.conv``)."""
 
     def draw(self, draws: Draws, shape: tuple[int, ...], stacked: int = 0) -> Array:
         """Weights of a kernel or matrix, or of several stacked in leading axes."""
         fan_in = math.prod(shape[stacked:-1])
         fan_out = math.prod(shape[stacked:-2]) * shape[-1]
-        # Flat: the same numbers, but a draw of five axes takes XLA seconds to compile.
         numbers = draws.normal(math.prod(shape)).reshape(shape)
         return WEIGHTS[self.weights](numbers, fan_in, fan_out)
 

@@ -49,7 +49,7 @@ def network(
                 width=fidelity.width,
                 cells=fidelity.cells,
                 num_classes=num_classes,
-                mode=Mode(weights, norm, plain),
+                mode=Mode(weights, norm, plain, portable=plain),
                 draws=draws,
             )
         ),

@@ -243,7 +243,7 @@ class Stack(nnx.Module):
 
         def branch(x: Array, tap: Tap) -> Array:
             x = x[..., : kernel.shape[2]]
-            y = tapped_conv(f"{name}.conv", x, kernel, tap, portable=self.mode.plain)
+            y = tapped_conv(f"{name}.conv", x, kernel, tap, portable=self.mode.portable)
             return _padded(y, self.channels)
 
         return branch

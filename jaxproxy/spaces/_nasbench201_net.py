@@ -60,7 +60,7 @@ def network(
                 width=fidelity.width,
                 cells=fidelity.cells,
                 num_classes=num_classes,
-                mode=Mode(weights, norm, plain or norm != "batch"),
+                mode=Mode(weights, norm, plain or norm != "batch", portable=plain),
                 draws=draws,
             )
         ),
