@@ -17,15 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
-jax.config.update("jax_num_cpu_devices", 2)
-
-import numpy as np  # noqa: E402
-
-from jaxproxy import Fidelity, make_scorer  # noqa: E402
-from jaxproxy.rank import bootstrap, kendall  # noqa: E402
-from jaxproxy.spaces import Space, nasbench201  # noqa: E402
-from jaxproxy.truth import load_truth  # noqa: E402
+from jaxproxy import Fidelity, make_scorer, set_up_jax
+from jaxproxy.rank import bootstrap, kendall
+from jaxproxy.spaces import Space, nasbench201
+from jaxproxy.truth import load_truth
 
 BATCHES = ((4, 8), (16, 8), (2, 16), (4, 16), (8, 16), (2, 32), (8, 32))
 FORWARD = [
@@ -117,6 +114,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--plot", type=Path)
     args = parser.parse_args()
+    set_up_jax(2)
     space = nasbench201()
     rng = np.random.default_rng(args.seed)
     codes = space.sample(rng, args.archs)

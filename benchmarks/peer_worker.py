@@ -39,13 +39,14 @@ def torch_side(job: dict, *, tuned: bool) -> tuple[Score, dict]:
 def jax_side(job: dict) -> tuple[Score, dict]:
     """Jaxproxy on two CPU devices, with as many architectures a call as it likes."""
     import jax
-
-    jax.config.update("jax_num_cpu_devices", CORES)
     import numpy as np
 
     import jaxproxy
     from jaxproxy.proxies import parse_proxy
     from jaxproxy.spaces import SPACES
+
+    jaxproxy.set_up_jax(CORES)
+    jax.config.update("jax_enable_compilation_cache", False)  # the first pass compiles
 
     space, proxies = SPACES["nasbench201"](), [parse_proxy(t) for t in job.pop("texts")]
     archs, seed, block = (job.pop(key, None) for key in ("archs", "seed", "block_size"))

@@ -22,20 +22,17 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
+from scipy import stats
 
-jax.config.update("jax_num_cpu_devices", 2)
-
-import numpy as np  # noqa: E402
-from scipy import stats  # noqa: E402
-
-from jaxproxy import Fidelity, make_scorer  # noqa: E402
-from jaxproxy.proxies import STATISTICS  # noqa: E402
-from jaxproxy.rank import bootstrap, kendall, ndcg, top_hits, top_overlap  # noqa: E402
-from jaxproxy.score import Scorer  # noqa: E402
-from jaxproxy.spaces import nasbench201  # noqa: E402
-from jaxproxy.spaces._nasbench201 import enumerate_codes  # noqa: E402
-from jaxproxy.truth import load_truth  # noqa: E402
-from jaxproxy.types import PRESETS  # noqa: E402
+from jaxproxy import Fidelity, make_scorer, set_up_jax
+from jaxproxy.proxies import STATISTICS
+from jaxproxy.rank import bootstrap, kendall, ndcg, top_hits, top_overlap
+from jaxproxy.score import Scorer
+from jaxproxy.spaces import nasbench201
+from jaxproxy.spaces._nasbench201 import enumerate_codes
+from jaxproxy.truth import load_truth
+from jaxproxy.types import PRESETS
 
 LAYERS = ("conv", "bn", "relu", "cell")
 READINGS = [
@@ -195,6 +192,7 @@ def main() -> None:
     parser.add_argument("--starts", type=int, default=6)
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
+    set_up_jax(2)
     fidelity = Fidelity(*args.fidelity) if args.fidelity else PRESETS["fast"]
     space = nasbench201()
     codes = enumerate_codes()

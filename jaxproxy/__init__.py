@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from jaxproxy.proxies import PROXIES, Proxy
     from jaxproxy.score import Scorer, make_scorer, score
     from jaxproxy.spaces import SPACES, Space
+    from jaxproxy.startup import set_up_jax
     from jaxproxy.types import PRESETS, Batch, Fidelity
 
 __version__ = "0.1.0"
@@ -35,6 +36,7 @@ __all__ = [
     "proxies",
     "rescore",
     "score",
+    "set_up_jax",
     "spaces",
 ]
 
@@ -45,6 +47,7 @@ _HOMES = {
     "proxies": ("PROXIES", "Proxy"),
     "score": ("Scorer", "make_scorer", "score"),
     "spaces": ("SPACES", "Space"),
+    "startup": ("set_up_jax",),
     "types": ("PRESETS", "Batch", "Fidelity"),
 }
 

@@ -4,8 +4,10 @@ The architecture axis is a loop on each device, sharded over devices: under ``vm
 ``switch`` would run every branch.
 """
 
-from collections.abc import Callable, Sequence
+import gc
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
@@ -231,7 +233,9 @@ class Reader:
 
         shapes = self._shapes()
         scratch = _on(self._devices.by_arch, jax.eval_shape(self._clear, *shapes, None))
-        return self._devices.over_archs(mapped).lower(*shapes, scratch).compile()
+        with _no_collection():
+            lowered = self._devices.over_archs(mapped).lower(*shapes, scratch)
+        return lowered.compile()
 
     @cached_property
     def _clear(self) -> jax.stages.Wrapped:
@@ -242,6 +246,18 @@ class Reader:
             return [runner.scratch(given, codes[0]) for runner, given in runs]
 
         return self._devices.over_archs(mapped)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Collecting garbage took a quarter of tracing, which makes little of it."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _on(sharding: jax.sharding.Sharding, shapes: Any) -> Any:

@@ -1,4 +1,4 @@
-"""How the command line sets up JAX before its first use."""
+"""How JAX is set up before its first use."""
 
 import os
 import platform
@@ -10,20 +10,30 @@ import jax
 
 __all__ = ["set_up_jax"]
 
+_NO_UNROLLING = "--xla_backend_extra_options=xla_cpu_disable_loop_unrolling=true"
+
 
 def set_up_jax(devices: int | None = None) -> None:
     """Makes processor cores devices, and keeps compiled programs between processes.
 
-    Settings from the environment or made earlier stay as they are.
+    Call it before anything of JAX is used; the command line does so. Settings from the
+    environment or made earlier stay as they are. Loops of programs for the CPU are not
+    unrolled: both compiling and scoring are faster without.
 
     Args:
       devices: how many CPU devices; as many as this process has cores by default.
+
+    Raises:
+      ValueError: ``devices`` below 1.
     """
     if devices is not None and devices < 1:
-        raise ValueError(f"--devices must be at least 1, not {devices}")
+        raise ValueError(f"devices must be at least 1, not {devices}")
     # Eigendecompositions are small and each device makes its own: threads of OpenBLAS,
     # which is loaded later, would only wait for each other.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "xla_backend_extra_options" not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} {_NO_UNROLLING}".lstrip()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     if devices or jax.config.values["jax_num_cpu_devices"] < 0:
         with suppress(RuntimeError):  # JAX is in use, with the devices that it has

@@ -264,7 +264,7 @@ def test_a_description_defines_the_numbers_and_is_json(
         ({"seeds": [1, 1]}, r"seeds must be distinct.* got \[1, 1\]"),
         ({"seeds": [-1]}, r"seeds must be .* in \[0, 2\*\*31\), got \[-1\]"),
         ({"seeds": [2**31]}, "seeds must be"),
-        ({"devices": 5}, "devices=5, but this process has 4; .*jax_num_cpu_devices"),
+        ({"devices": 5}, "devices=5, but this process has 4; .*set_up_jax"),
         ({"devices": 0}, "devices=0"),
         ({"devices": []}, "at least one device"),
         ({"block_size": 0}, "block_size must be at least 1, got 0"),

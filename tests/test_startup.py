@@ -77,6 +77,25 @@ def test_jax_gets_the_cores_and_a_cache(tmp_path):
     assert _python(SET_UP.format(devices=3)).startswith("3 ")
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("", "--xla_backend_extra_options=xla_cpu_disable_loop_unrolling=true"),
+        (
+            "--xla_cpu_enable_fast_math=false",
+            "--xla_cpu_enable_fast_math=false "
+            "--xla_backend_extra_options=xla_cpu_disable_loop_unrolling=true",
+        ),
+        ("--xla_backend_extra_options=xla_x=1", "--xla_backend_extra_options=xla_x=1"),
+    ],
+)
+def test_loops_are_not_unrolled(tmp_path, given, kept):
+    """But where XLA has other options from the user."""
+    code = SET_UP.format(devices=1) + "import os; print(os.environ['XLA_FLAGS'])"
+    printed = _python(code, XLA_FLAGS=given, XDG_CACHE_HOME=str(tmp_path))
+    assert printed.splitlines()[-1] == kept
+
+
 def test_package_is_lazy_and_complete():
     """The function ``jaxproxy.score`` stays one when the module is imported."""
     printed = _python(
