@@ -115,6 +115,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     args = parser.parse_args()
     set_up_jax(2)
+    jax.config.update("jax_enable_compilation_cache", False)  # for compile_s
     space = nasbench201()
     rng = np.random.default_rng(args.seed)
     codes = space.sample(rng, args.archs)

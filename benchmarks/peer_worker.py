@@ -46,8 +46,6 @@ def jax_side(job: dict) -> tuple[Score, dict]:
     from jaxproxy.spaces import SPACES
 
     jaxproxy.set_up_jax(CORES)
-    jax.config.update("jax_enable_compilation_cache", False)  # the first pass compiles
-
     space, proxies = SPACES["nasbench201"](), [parse_proxy(t) for t in job.pop("texts")]
     archs, seed, block = (job.pop(key, None) for key in ("archs", "seed", "block_size"))
     del job["proxy"]
