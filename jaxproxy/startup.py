@@ -35,6 +35,8 @@ def set_up_jax(devices: int | None = None) -> None:
     if "xla_backend_extra_options" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {_NO_UNROLLING}".lstrip()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    if (cores or os.cpu_count()) == 1:  # XLA: a single thread sums in another order
+        os.environ.setdefault("NPROC", "2")
     if devices or jax.config.values["jax_num_cpu_devices"] < 0:
         with suppress(RuntimeError):  # JAX is in use, with the devices that it has
             count = devices or cores or os.cpu_count() or 1

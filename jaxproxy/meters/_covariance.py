@@ -2,11 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jaxproxy.meters._activation import Activation
 from jaxproxy.meters._meter import Meter, as_kinds
-from jaxproxy.ops import eigenvalues
+from jaxproxy.ops import channel_product, eigenvalues
 from jaxproxy.setups import check_choices
 from jaxproxy.types import Array
 
@@ -115,18 +114,14 @@ def _pixels(activation: Activation) -> Array:
 
 def _raw(activation: Activation) -> Array:
     flat = activation.value.reshape(-1, activation.channels)
-    return _summary(_product(flat) / len(flat), activation.size)
+    return _summary(channel_product(flat, flat) / len(flat), activation.size)
 
 
 def _images(activation: Activation) -> Array:
     flat = activation.value.reshape(activation.shape[0], -1)
     flat = flat - flat.mean(0, keepdims=True)
     # The Gram matrix of the images has the same non-zero eigenvalues.
-    return _summary(_product(flat.T) / _degrees(len(flat)), len(flat))
-
-
-def _product(flat: Array) -> Array:
-    return lax.dot_general(flat, flat, (((0,), (0,)), ((), ())))
+    return _summary(channel_product(flat.T, flat.T) / _degrees(len(flat)), len(flat))
 
 
 def _unbiased(activation: Activation) -> Array:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxproxy.meters._meter import Meter
-from jaxproxy.ops import eigenvalues
+from jaxproxy.ops import channel_product, eigenvalues
 from jaxproxy.types import Array
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _through(
     unchanged = (g_in == g_out).all() if g_in.shape == g_out.shape else False
     rows = _unshuffled(g_in, g_out.shape[1])
     pixels = g_out.reshape(-1, g_out.shape[-1])
-    product = rows.T @ pixels / len(pixels)
+    product = channel_product(rows, pixels) / len(pixels)
     s = jnp.sqrt(jnp.maximum(eigenvalues(_smaller_gram(product))[-1], 0))
     return output, jnp.where(unchanged, -jnp.inf, 2 - s - 1 / (s + 1e-6))
 
@@ -93,4 +93,5 @@ def _unshuffled(g: Array, side: int) -> Array:
 
 
 def _smaller_gram(a: Array) -> Array:
-    return a @ a.T if a.shape[0] <= a.shape[1] else a.T @ a
+    rows = a.T if a.shape[0] <= a.shape[1] else a
+    return channel_product(rows, rows)

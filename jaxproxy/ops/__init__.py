@@ -8,6 +8,7 @@ from jaxproxy.ops._linalg import eigenvalues, log_determinant, singular_values
 from jaxproxy.ops._norm import batch_norm, channel_sum, gram_moments, gram_sums, moments
 from jaxproxy.ops._platform import by_platform
 from jaxproxy.ops._pool import avg_pool, max_pool
+from jaxproxy.ops._product import channel_product
 from jaxproxy.ops._tiles import Tiling, is_large
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "avg_pool",
     "batch_norm",
     "by_platform",
+    "channel_product",
     "channel_sum",
     "conv",
     "conv_gradients",

@@ -24,11 +24,14 @@ from jaxproxy.ops._conv_cpu import (
     NARROW,
     NARROW_DW,
     conv_rows,
+    conv_taps,
     dw_rows,
+    dw_taps,
     sum_over_tiles,
 )
 from jaxproxy.ops._grouped import depthwise_dw, depthwise_rows, grouped_dw
 from jaxproxy.ops._platform import by_platform
+from jaxproxy.ops._product import channel_product
 from jaxproxy.ops._tiles import is_large
 from jaxproxy.ops._window import Window, dilated
 from jaxproxy.types import Array
@@ -110,18 +113,16 @@ def conv_transpose(
 def _conv_value(x: Array, kernel: Array, window: Window) -> Array:
     if window.is_matmul(kernel.shape):
         return lax.dot_general(x, kernel[0, 0], (((3,), (0,)), ((), ())))
+    whole = functools.partial(_conv_lax, window)
     if window.is_plain3(kernel.shape, NARROW):
-        return by_platform(
-            x, kernel, cpu=conv_rows, default=functools.partial(_conv_lax, window)
-        )
+        return by_platform(x, kernel, cpu=conv_rows, default=whole)
+    if window.is_dense3(kernel.shape, NARROW):
+        taps = functools.partial(conv_taps, window)
+        return by_platform(x, kernel, cpu=taps, default=whole)
     if window.is_depthwise(kernel.shape):
-        return by_platform(
-            x,
-            kernel,
-            cpu=functools.partial(depthwise_rows, window),
-            default=functools.partial(_conv_lax, window),
-        )
-    return _conv_lax(window, x, kernel)
+        rows = functools.partial(depthwise_rows, window)
+        return by_platform(x, kernel, cpu=rows, default=whole)
+    return whole(x, kernel)
 
 
 _conv = jax.custom_vjp(_conv_value, nondiff_argnums=(2,))
@@ -244,10 +245,13 @@ def _conv_dw(x: Array, dy: Array, shape: tuple[int, ...], window: Window) -> Arr
     if window.groups > 1:
         return grouped_dw(shape, window, x, dy)
     if window.is_matmul(shape):
-        return lax.dot_general(x, dy, (((0, 1, 2), (0, 1, 2)), ((), ())))[None, None]
+        return channel_product(x, dy, portable=window.portable)[None, None]
     whole = functools.partial(_dw_batch, shape, window)
     if window.is_plain3(shape, NARROW_DW):
         return by_platform(x, dy, cpu=dw_rows, default=whole)
+    if window.is_dense3(shape, NARROW):
+        taps = functools.partial(dw_taps, window)
+        return by_platform(x, dy, cpu=taps, default=whole)
     if is_large(x.shape) and not window.portable:
         tiled = functools.partial(sum_over_tiles, whole)
         return by_platform(x, dy, cpu=tiled, default=whole)

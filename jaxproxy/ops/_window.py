@@ -57,6 +57,14 @@ class Window(NamedTuple):
         plain = self == Window((1, 1), ((1, 1), (1, 1)), (1, 1), (1, 1), 1)
         return kernel[:2] == (3, 3) and plain and max(kernel[2:]) <= channels
 
+    def is_dense3(self, kernel: tuple[int, ...], channels: int) -> bool:
+        """Whether it is 3x3, with any stride and padding, of at most so many channels.
+
+        And may take a form for that.
+        """
+        dense = self.is_dense and not self.portable
+        return kernel[:2] == (3, 3) and dense and max(kernel[2:]) <= channels
+
     def is_matmul(self, kernel: tuple[int, ...]) -> bool:
         """Whether it is 1x1 and no more."""
         plain = Window((1, 1), ((0, 0), (0, 0)), (1, 1), self.rhs_dilation, 1)

@@ -13,10 +13,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jaxproxy.meters import Activation, Probe
-from jaxproxy.ops import avg_pool, channel_sum, conv_gradients
+from jaxproxy.ops import avg_pool, channel_product, channel_sum, conv_gradients
 from jaxproxy.spaces._nasbench201_cells import (
     CONV3,
     EdgeParams,
@@ -126,8 +125,7 @@ class Gradients:
     @staticmethod
     def sums1(x: Array, dy: Array) -> tuple[Array, Array]:
         """Sums of dy and of its products with r, float[C] and float[C, C]."""
-        r = jax.nn.relu(x)
-        return channel_sum(dy), lax.dot_general(r, dy, (((0, 1, 2),) * 2, ((), ())))
+        return channel_sum(dy), channel_product(jax.nn.relu(x), dy)
 
     def after1(
         self, i: Array, sums: tuple[Array, Array], table: Table
