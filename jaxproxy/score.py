@@ -136,8 +136,8 @@ def _devices(devices: int | Sequence[jax.Device] | None) -> list[jax.Device]:
         return list(devices)
     if not 1 <= devices <= len(local):
         raise ValueError(
-            f"devices={devices}, but this process has {len(local)}; on CPU, call "
-            "jaxproxy.set_up_jax(n) before using JAX"
+            f"devices={devices}, but this process has {len(local)}; on CPU, "
+            "jaxproxy.set_up_jax(n) makes more, before JAX is used"
         )
     return local[:devices]
 

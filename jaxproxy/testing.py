@@ -15,6 +15,7 @@ from jaxproxy.oracle import TOLERANCE, compare
 from jaxproxy.proxies import PROXIES, Proxy, parse_proxy
 from jaxproxy.score import BlockScores, Scorer, make_scorer
 from jaxproxy.spaces import Space
+from jaxproxy.startup import set_up_jax
 from jaxproxy.types import Fidelity
 
 __all__ = ["check_proxy", "check_space", "main"]
@@ -180,4 +181,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    set_up_jax()
     sys.exit(main())

@@ -40,10 +40,10 @@ truth rank inputs bank ensembles
 columns variants
 report
 ablation matrix plot plan
+startup
 oracle_cases
 oracle
 testing
-startup
 commands
 cli
 __main__
