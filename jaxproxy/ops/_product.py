@@ -36,7 +36,23 @@ def _in_blocks(x: Array, y: Array) -> Array:
     left, right = (_blocks(a) for a in (x, y))
     # Faster on CPU if the transposed copy is made first.
     left = lax.optimization_barrier(left.transpose(0, 2, 1))
-    return lax.dot_general(left, right, (((2,), (1,)), ((0,), (0,)))).sum(0)
+    return _pair_sum(lax.dot_general(left, right, (((2,), (1,)), ((0,), (0,)))))
+
+
+def _pair_sum(products: Array) -> Array:
+    """Sum over the first axis of what a product has made.
+
+    Not ``sum``: for the CPU, XLA of jaxlib 0.10 and 0.12 makes one kernel of a product
+    and a sum, which reads memory that nothing was written to if the right factor is
+    constant, as are the zeros of an operation that gives none.
+    """
+    while len(products) > 1:
+        half = len(products) // 2
+        left = products[2 * half :]
+        products = products[:half] + products[half : 2 * half]
+        if len(left):
+            products = jnp.concatenate([products, left])
+    return products[0]
 
 
 def _blocks(x: Array) -> Array:

@@ -1,8 +1,15 @@
-"""Sums do not depend on how many threads a process has: machines differ in that."""
+"""Sums of products over pixels: any number of threads, and constant factors."""
 
 import os
 import subprocess
 import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxproxy.ops import channel_product
 
 DIGITS = """
 import hashlib
@@ -53,3 +60,19 @@ def test_digits_are_those_of_any_number_of_threads():
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert len(outputs[0]) == 10
     assert outputs[0] == outputs[1] == outputs[2]
+
+
+@pytest.fixture
+def _dirty_memory():
+    """Memory with NaN in it, of all sizes, that programs will be given."""
+    freed = [np.full(2**k, np.nan) for k in range(8, 18) for _ in range(20)]
+    del freed
+
+
+@pytest.mark.usefixtures("_dirty_memory")
+@pytest.mark.parametrize("pixels", [1, 300, 512, 768, 4096])
+def test_product_with_a_constant(pixels):
+    """XLA's sum of such products reads memory that nothing was written to."""
+    ones = jnp.ones((pixels, 64))
+    found = jax.jit(lambda x: channel_product(x, jnp.full((pixels, 64), 2.0)))(ones)
+    np.testing.assert_array_equal(found, np.full((64, 64), 2 * pixels))
