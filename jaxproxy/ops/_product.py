@@ -56,6 +56,6 @@ def _pair_sum(products: Array) -> Array:
 
 
 def _blocks(x: Array) -> Array:
-    """float[S, C] as float[n, _BLOCK, C], with zeros at the end."""
-    x = jnp.pad(x, ((0, -len(x) % min(_BLOCK, len(x))), (0, 0)))
-    return x.reshape(-1, min(_BLOCK, len(x)), x.shape[-1])
+    """float[S, C] as float[n, min(S, _BLOCK), C], with zeros at the end."""
+    size = min(_BLOCK, len(x))
+    return jnp.pad(x, ((0, -len(x) % size), (0, 0))).reshape(-1, size, x.shape[-1])
