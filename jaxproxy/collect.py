@@ -1,24 +1,23 @@
 """What is run for readings: a forward and a backward pass for every batch."""
 
 import dataclasses
-import functools
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxproxy.measurement import Key, Loss, Measurement
 from jaxproxy.meters import Meter, Probe
 from jaxproxy.network import Network
 from jaxproxy.readings import Readings, stack
 from jaxproxy.setups import check_logits, cross_entropy
-from jaxproxy.taps import REACHED, Rows, Tap, Values
+from jaxproxy.taps import Tap
 from jaxproxy.types import Array, Batch
 
 __all__ = ["collect", "collect_batches", "collect_pulled", "make_scratch"]
-
-_Loss = Callable[[Array, Array], Array]
 
 
 def collect(
@@ -28,7 +27,7 @@ def collect(
     code: Array | None,
     meters: Sequence[Meter],
     *,
-    loss: _Loss = cross_entropy,
+    loss: Loss = cross_entropy,
 ) -> Readings:
     """Readings of one architecture: one forward and, if asked for, one backward pass.
 
@@ -50,16 +49,22 @@ def collect(
 
 
 def make_scratch(
-    network: Network, params: Any, batch: Batch, code: Array, meters: Sequence[Meter]
+    network: Network,
+    params: Any,
+    batch: Batch,
+    code: Array,
+    meters: Sequence[Meter],
+    counts: Mapping[Meter, int] | None = None,
 ) -> Any:
     """Buffers for :func:`collect_batches`, cleared once."""
 
-    def buffers() -> Any:
-        tap = Tap(Probe.of(meters), planning=True)
+    def buffers(stretch: "_Stretch") -> Any:
+        tap = Tap(Probe(stretch.meters), planning=True)
         network.apply(params, batch.x, code, tap)
         return tap.kept
 
-    shapes = jax.eval_shape(buffers)
+    stretches = _stretches(counts or dict.fromkeys(Probe.of(meters).meters, 1))
+    shapes = jax.eval_shape(lambda: [buffers(stretch) for stretch in stretches])
     return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
 
 
@@ -71,7 +76,8 @@ def collect_batches(
     meters: Sequence[Meter],
     scratch: Any = None,
     *,
-    loss: _Loss = cross_entropy,
+    counts: Mapping[Meter, int] | None = None,
+    loss: Loss = cross_entropy,
 ) -> tuple[Readings, Any]:
     """As :func:`collect`, for M batches in turn, in a loop that hands its scratch on.
 
@@ -85,23 +91,33 @@ def collect_batches(
       code: see :func:`collect`.
       meters: see :func:`collect`.
       scratch: of :func:`make_scratch`, or what the last architecture left.
+      counts: how many of the batches each meter reads, from the first on; None for
+        all. Batches that nothing reads are not run.
       loss: see :func:`collect`.
 
     Returns:
       Readings, and the scratch for the next architecture.
     """
-    run = _Run(network, params, code, Probe.of(meters))
-    values, present, scratch = _over_batches(run, batches, scratch, loss)
-    rows = run.rows(_finished(run, values), present)
-    readings = stack(run.probe.meters, rows)
-    each = {
-        meter.name: jnp.moveaxis(readings[meter], 1, 0)  # [M, L, ...]
-        for meter in run.probe.meters
-        if not (meter.add or meter.over_batches)
-    }
-    if len(batches.x) == 1:
-        each = {name: values[0] for name, values in each.items()}
-    return dataclasses.replace(readings, values={**readings.values, **each}), scratch
+    counts = counts or dict.fromkeys(Probe.of(meters).meters, len(batches.x))
+    stretches = _stretches(counts)
+    runs = [Measurement(network, params, code, Probe(s.meters)) for s in stretches]
+    parts, present, left = [], [], []
+    for run, stretch, buffers in zip(
+        runs, stretches, scratch or [None] * len(runs), strict=True
+    ):
+        values, here, kept = _over_batches(run, stretch.of(batches), buffers, loss)
+        parts.append(values)
+        present.append(here)
+        left.append(kept)
+    rows = runs[0].rows(_finished(counts, _joined(counts, parts)), present[0])
+    readings = stack(tuple(counts), rows)
+    each = {}
+    for meter, count in counts.items():
+        if not (meter.add or meter.over_batches):
+            values = jnp.moveaxis(readings[meter], 1, 0)  # [M, L, ...]
+            each[meter.name] = values if count > 1 else values[0]
+    readings = dataclasses.replace(readings, values={**readings.values, **each})
+    return readings, None if scratch is None else left
 
 
 def collect_pulled(
@@ -126,7 +142,7 @@ def collect_pulled(
     Raises:
       ValueError: as :func:`collect`, or the outputs are no logits.
     """
-    run = _Run(network, params, code, Probe.of(meters))
+    run = Measurement(network, params, code, Probe.of(meters))
     logits, pull_back, arrays = jax.vjp(
         lambda sinks: run(x, sinks, None)[:2], run.zero_sinks(x, None), has_aux=True
     )
@@ -134,121 +150,35 @@ def collect_pulled(
     gradients = lax.map(lambda dz: pull_back(dz)[0], cotangents(logits))
     values = jax.vmap(lambda one: run.taken(arrays, one).values)(gradients)
     present = run.taken(arrays, gradients).present
-    return logits, stack(run.probe.meters, run.rows(_finished(run, values), present))
+    return logits, stack(
+        run.probe.meters, run.rows(_finished(run.probe.meters, values), present)
+    )
 
 
-_Key = tuple[int, str]
-"""Number of the rows, in order of tapping, and name of the meter."""
+class _Stretch(NamedTuple):
+    """Consecutive batches that the same meters read."""
+
+    start: int
+    stop: int
+    meters: tuple[Meter, ...]
+
+    def of(self, batches: Batch) -> Batch:
+        """These batches."""
+        return jax.tree.map(lambda leaf: leaf[self.start : self.stop], batches)
 
 
-class _Taken(NamedTuple):
-    """What one batch gives, without the slots."""
-
-    values: dict[_Key, Array]
-    """float[slots, ...]"""
-    present: list[Array | None]
-    """Of all rows: bool[slots], or None for all."""
-
-
-class _Run:
-    """A network as a function of images and of the sinks of its taps."""
-
-    def __init__(
-        self, network: Network, params: Any, code: Array | None, probe: Probe
-    ) -> None:
-        self.probe = probe
-        self._apply = functools.partial(network.apply, params)
-        self._code = code
-        # Slots are static, so they leave a trace by this attribute; arrays must not.
-        self._tap = Tap(probe)
-
-    def __call__(
-        self, x: Array, sinks: Any, scratch: Any, *, planning: bool = False
-    ) -> tuple[Array, "_Arrays", Any]:
-        """Output, readings without gradients, and what is left of the scratch."""
-        tap = Tap(self.probe, sinks, scratch, planning=planning)
-        output = tap("logits", self._apply(x, self._code, tap), "logits")
-        self._tap = tap
-        arrays = _Arrays(
-            [(rows.values, rows.present) for rows in tap.forward],
-            {n: {k: (r.values, r.present) for k, r in rows.items()}
-             for n, rows in tap.sinks.items()},
-        )  # fmt: skip
-        return output, arrays, tap.kept
-
-    def zero_sinks(self, x: Array, scratch: Any) -> Any:
-        """Zeros for every sink."""
-        planned = jax.eval_shape(lambda: self(x, None, scratch, planning=True)[1])
-        shapes = {n: {k: values for k, (values, _) in kinds.items()}
-                  for n, kinds in planned.unreached.items()}  # fmt: skip
-        return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-
-    def measure(self, batch: Batch, scratch: Any, loss: _Loss) -> tuple[_Taken, Any]:
-        """All that is taken of a batch, and what is left of the scratch."""
-        if not self.probe.needs_gradients():
-            _, arrays, kept = self(batch.x, None, scratch)
-            return self.taken(arrays), kept
-
-        def objective(sinks: Any, scratch: Any) -> tuple[Array, Any]:
-            output, arrays, _ = self(batch.x, sinks, scratch)
-            return loss(output, batch.y), arrays
-
-        differentiate = jax.grad(objective, argnums=(0, 1), has_aux=True)
-        sinks = self.zero_sinks(batch.x, scratch)
-        (gradients, kept), arrays = differentiate(sinks, scratch)
-        return self.taken(arrays, gradients), kept
-
-    def taken(self, arrays: "_Arrays", gradients: Any = None) -> _Taken:
-        """Readings of the last trace, with the gradients of its sinks."""
-        rows = list(arrays.forward)
-        for name, kind in self._sinks():  # none without gradients
-            unreached, present = arrays.unreached[name][kind]
-            rows.append((_measured(gradients[name][kind], unreached), present))
-        values = {(i, n): v for i, (row, _) in enumerate(rows) for n, v in row.items()}
-        return _Taken(values, [present for _, present in rows])
-
-    def rows(
-        self, values: dict[_Key, Array], present: Sequence[Array | None]
-    ) -> list[Rows]:
-        """What was taken in the last trace, with its slots."""
-        table: list[Values] = [{} for _ in present]
-        for (number, meter), value in values.items():
-            table[number][meter] = value
-        slots = [rows.slots for rows in self._tap.forward]
-        slots += [self._tap.sinks[name][kind].slots for name, kind in self._sinks()]
-        return [Rows(*row) for row in zip(slots, table, present, strict=True)]
-
-    def _sinks(self) -> list[tuple[str, str]]:
-        """Name and kind of each."""
-        return [
-            (name, kind) for name, kinds in self._tap.sinks.items() for kind in kinds
-        ]
-
-
-class _Arrays(NamedTuple):
-    """What a tap was handed, without the slots."""
-
-    forward: list[tuple[Values, Array | None]]
-    """Values, and which slots are present."""
-    unreached: dict[str, dict[str, tuple[Values, Array | None]]]
-    """The same of each sink and kind, for want of a gradient."""
-
-
-def _measured(gradient: Values, unreached: Values) -> Values:
-    """Readings that came as gradients of a sink, or those for want of a gradient."""
-    if REACHED not in gradient:
-        return gradient
-    reached = gradient[REACHED] > 0
-
-    def chosen(v: Array, instead: Array) -> Array:
-        return jnp.where(reached.reshape(-1, *(1,) * (v.ndim - 1)), v, instead)
-
-    return {k: chosen(v, unreached[k]) for k, v in gradient.items() if k != REACHED}
+def _stretches(counts: Mapping[Meter, int]) -> list[_Stretch]:
+    """The first is of all meters."""
+    stops = sorted(set(counts.values()))
+    return [
+        _Stretch(start, stop, tuple(m for m, count in counts.items() if count >= stop))
+        for start, stop in zip([0, *stops], stops, strict=False)
+    ]
 
 
 def _over_batches(
-    run: _Run, batches: Batch, scratch: Any, loss: _Loss
-) -> tuple[dict[_Key, Array], list[Array | None], Any]:
+    run: Measurement, batches: Batch, scratch: Any, loss: Loss
+) -> tuple[dict[Key, Array], list[Array | None], Any]:
     """What all batches give, float[M, slots, ...] or the sum; and the scratch."""
     names = {meter.name for meter in run.probe.meters if meter.add}
     first = jax.tree.map(lambda leaf: leaf[0], batches)
@@ -277,9 +207,28 @@ def _over_batches(
     return {**taken.values, **totals}, present, scratch
 
 
-def _finished(run: _Run, values: dict[_Key, Array]) -> dict[_Key, Array]:
+def _joined(
+    meters: Iterable[Meter], parts: Sequence[dict[Key, Array]]
+) -> dict[Key, Array]:
+    """What all stretches give, by the rows of the first, which has all meters."""
+    joined, *others = parts
+    for meter, part in itertools.product(meters, others):
+        # Fewer meters may tap fewer rows, but each taps its own in the same order.
+        own, more = (
+            sorted(key for key in keys if key[1] == meter.name)
+            for keys in (joined, part)
+        )
+        if not more:  # not read any more
+            continue
+        for key, other in zip(own, more, strict=True):
+            one, two = joined[key], part[other]
+            joined[key] = one + two if meter.add else jnp.concatenate([one, two])
+    return joined
+
+
+def _finished(meters: Iterable[Meter], values: dict[Key, Array]) -> dict[Key, Array]:
     """float[slots, ...] of all batches together, or [slots, M, ...] of each."""
-    meters = {meter.name: meter for meter in run.probe.meters}
+    named = {meter.name: meter for meter in meters}
 
     def finish(meter: Meter, values: Array) -> Array:
         if not (meter.add or meter.over_batches):
@@ -288,4 +237,4 @@ def _finished(run: _Run, values: dict[_Key, Array]) -> dict[_Key, Array]:
             return values
         return jax.vmap(meter.over_batches, in_axes=0 if meter.add else 1)(values)
 
-    return {key: finish(meters[key[1]], value) for key, value in values.items()}
+    return {key: finish(named[key[1]], value) for key, value in values.items()}

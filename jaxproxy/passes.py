@@ -33,7 +33,10 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Pass:
-    """The meters that share a setup, and thus its forward and backward passes."""
+    """The meters that share a setup, and thus its forward and backward passes.
+
+    Their setups may differ in the number of batches; the pass has the largest.
+    """
 
     setup: Setup
     meters: tuple[Meter, ...]
@@ -49,21 +52,31 @@ class Pass:
         return tuple(m for m in self.meters if m.phase == "network")
 
     @property
+    def counts(self) -> dict[Meter, int] | None:
+        """How many batches each meter of taps reads; None for all."""
+        if self.setup.opening == self.setup:
+            return None
+        return {meter: meter.setup.batches for meter in self.taps}
+
+    @property
     def backward(self) -> bool:
         """Whether the taps need a backward pass."""
         return Probe(self.taps).needs_gradients()
 
 
 def make_passes(meters: Iterable[Meter]) -> tuple[Pass, ...]:
-    """One pass for every setup, in order of appearance; no meter twice.
+    """One pass for all setups that open alike, in order of appearance; no meter twice.
 
     Raises:
       ValueError: two different meters of one name.
     """
     groups: dict[Setup, list[Meter]] = {}
     for meter in Probe.of(meters).meters:
-        groups.setdefault(meter.setup, []).append(meter)
-    return tuple(Pass(setup, tuple(group)) for setup, group in groups.items())
+        groups.setdefault(meter.setup.opening, []).append(meter)
+    return tuple(
+        Pass(max((m.setup for m in group), key=lambda s: s.batches), tuple(group))
+        for group in groups.values()
+    )
 
 
 class Prepared(NamedTuple):
@@ -139,7 +152,9 @@ class Runner(NamedTuple):
         if all(meter.phase == "weight" for meter in self.run.taps):
             return None
         params = _chosen(self.network, prepared.params, code)
-        return make_scratch(self.network, params, prepared.batch, code, self.run.taps)
+        return make_scratch(
+            self.network, params, prepared.batch, code, self.run.taps, self.run.counts
+        )
 
     def __call__(
         self, prepared: Prepared, code: Array | None, scratch: Any
@@ -173,7 +188,8 @@ class Runner(NamedTuple):
         name = self.run.setup.loss
         return collect_batches(
             self.network, prepared.params, prepared.batches, code, self.run.taps,
-            scratch, loss=self.loss if name == "cross_entropy" else LOSSES[name],
+            scratch, counts=self.run.counts,
+            loss=self.loss if name == "cross_entropy" else LOSSES[name],
         )  # fmt: skip
 
 

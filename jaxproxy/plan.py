@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
+from jaxproxy.meters import Meter
 from jaxproxy.passes import Pass, make_passes
 from jaxproxy.proxies import Proxy
 from jaxproxy.report import make_table
@@ -54,7 +55,7 @@ def plan_table(proxies: Sequence[Proxy]) -> Table:
         *("weights", "input", "BatchNorm", "derivative of", "runs", "meters", "for"),
     )
     for run in make_passes(m for proxy in proxies for m in proxy.meters):
-        meters = [meter.name.removesuffix(run.setup.label) for meter in run.meters]
+        meters = [_named(meter, run) for meter in run.meters]
         users = [p.name for p in proxies if set(p.meters) & set(run.meters)]
         table.add_row(
             run.setup.weights,
@@ -76,6 +77,13 @@ def summary(proxies: Sequence[Proxy]) -> Iterator[str]:
         yield f"by programs of their own: {', '.join(own)}"
     if counts:
         yield f"counted without a network: {', '.join(counts)}"
+
+
+def _named(meter: Meter, run: Pass) -> str:
+    """Without what the pass says; with the number of batches, if it reads fewer."""
+    fewer = run.setup.batches > meter.setup.batches
+    name = meter.name.removesuffix(meter.setup.label)
+    return f"{name} of the first {meter.setup.batches}" if fewer else name
 
 
 def inputs_of(run: Pass) -> str:

@@ -149,6 +149,17 @@ class Setup:
         return replace(self, weights=Setup.weights, norm=Setup.norm, loss=loss)
 
     @property
+    def opening(self) -> "Setup":
+        """With one batch, where that is the first of however many.
+
+        Setups that open alike are one pass over the most batches that any has.
+        """
+        goes_on = self.inputs in ("gaussian", "images") and not self.single
+        if self.loss == "logit" or not goes_on:
+            return self
+        return replace(self, batches=1)
+
+    @property
     def label(self) -> str:
         """``"@weights=abs,norm=none"``: what is not the default; else empty."""
         changed = [

@@ -1,20 +1,27 @@
 """Passes are shared by setup, and the scorer runs each once."""
 
+import dataclasses
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hand_worked import linear
 
 import jaxproxy
+from jaxproxy.collect import collect_batches
 from jaxproxy.meters import (
     Meter,
     covariance,
+    gradient_agreement,
     gradient_flow,
     gradient_norm,
+    gradient_snr,
+    gradient_stability,
     saliency,
     tangent_kernel,
+    variance,
     weight_norm,
 )
 from jaxproxy.passes import Prepared, Runner, make_passes, make_runner
@@ -74,6 +81,70 @@ def test_together_and_alone_are_equal():
     apart = {n: jaxproxy.score(space, codes, [n], fidelity=SMALL)[n] for n in names}
     for name, alone in apart.items():
         np.testing.assert_allclose(together[name], alone, rtol=1e-5)
+
+
+def test_setups_that_open_alike_share_batches():
+    short, long = Setup(batches=2), Setup(batches=5)
+    many = Setup(inputs="images", batches=2)
+    meters = [saliency(), saliency().under(long), covariance().under(short)]
+    shared, apart = make_passes([*meters, saliency().under(many)])
+    assert shared.setup == long
+    assert shared.counts == {meters[0]: 1, meters[1]: 5, meters[2]: 2}
+    assert apart.setup == many
+
+
+@pytest.mark.parametrize(
+    "setup",
+    [
+        Setup(inputs="perturbed"),
+        Setup(inputs="ones"),
+        Setup(single=True),
+        Setup(loss="logit"),
+    ],
+)
+def test_setups_whose_batches_differ_share_none(setup: Setup):
+    more = dataclasses.replace(setup, batches=2)
+    passes = make_passes([saliency().under(setup), saliency().under(more)])
+    assert [run.setup for run in passes] == [setup, more]
+    assert [run.counts for run in passes] == [None, None]
+
+
+def test_meters_read_the_first_batches_that_they_ask_for():
+    rng = np.random.default_rng(0)
+    network, params = linear(rng.normal(size=(2, 3)), rng.normal(size=(3, 4)))
+    x = jnp.asarray(rng.normal(size=(5, 6, 2)), jnp.float32)
+    batches = Batch(x, jnp.asarray(rng.integers(0, 4, (5, 6))))
+    stability, snr, agreement = (
+        gradient_stability(),
+        gradient_snr(),
+        gradient_agreement(),
+    )
+    norms, variances = gradient_norm(), variance("linear")
+    counts = {norms: 3, stability: 2, saliency(): 1, snr: 5, agreement: 3, variances: 2}
+    given = network, params, batches, None
+    together, _ = collect_batches(*given, list(counts), counts=counts)
+    for meter, count in counts.items():
+        first = jax.tree.map(lambda v, count=count: v[:count], batches)
+        alone, _ = collect_batches(network, params, first, None, [meter])
+        np.testing.assert_allclose(together[meter], alone[meter], rtol=1e-6)
+        assert together.slots(meter) == alone.slots(meter)
+        other, _ = collect_batches(*given, [meter])
+        if count < 5:  # or the number of batches would not be tested
+            assert np.shape(other[meter]) != np.shape(alone[meter]) or not np.allclose(
+                other[meter], alone[meter]
+            )
+
+
+def test_batches_are_shared_as_if_alone():
+    space = jaxproxy.spaces.nasbench201()
+    codes = space.sample(np.random.default_rng(0), 4)
+    names = ["capacity", "zico(weights=kaiming)"]
+    together = jaxproxy.make_scorer(space, names, fidelity=SMALL, block_size=4)
+    assert len(together.passes) == 1
+    scores = together(codes).scores
+    for name, alone in scores.items():
+        one = jaxproxy.make_scorer(space, [name], fidelity=SMALL, block_size=4)
+        np.testing.assert_allclose(one(codes).scores[name], alone, rtol=1e-5)
 
 
 def test_a_proxy_says_whether_its_score_means_anything():
