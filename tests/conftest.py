@@ -1,5 +1,6 @@
 """JAX as all tests have it, and paths that several tests need."""
 
+import gc
 import os
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -16,6 +17,10 @@ if version("jaxlib").startswith("0.10."):  # others may not know the flag, and a
 import jax
 import pytest
 from xdist.scheduler import LoadFileScheduling
+
+# Tracing makes many objects that live on, and to look through them again and again takes
+# a fifth of its time.
+gc.set_threshold(200_000, 50, 50)
 
 _ROOT = Path(__file__).resolve().parents[1]
 
