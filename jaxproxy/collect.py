@@ -63,7 +63,7 @@ def make_scratch(
         network.apply(params, batch.x, code, tap)
         return tap.kept
 
-    stretches = _stretches(counts or dict.fromkeys(Probe.of(meters).meters, 1))
+    stretches = _stretches(_counted(meters, counts, 1))
     shapes = jax.eval_shape(lambda: [buffers(stretch) for stretch in stretches])
     return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
 
@@ -91,14 +91,14 @@ def collect_batches(
       code: see :func:`collect`.
       meters: see :func:`collect`.
       scratch: of :func:`make_scratch`, or what the last architecture left.
-      counts: how many of the batches each meter reads, from the first on; None for
-        all. Batches that nothing reads are not run.
+      counts: how many of the batches each of the meters reads, from the first on;
+        None for all. Batches that nothing reads are not run.
       loss: see :func:`collect`.
 
     Returns:
       Readings, and the scratch for the next architecture.
     """
-    counts = counts or dict.fromkeys(Probe.of(meters).meters, len(batches.x))
+    counts = _counted(meters, counts, len(batches.x))
     stretches = _stretches(counts)
     runs = [Measurement(network, params, code, Probe(s.meters)) for s in stretches]
     parts, present, left = [], [], []
@@ -165,6 +165,14 @@ class _Stretch(NamedTuple):
     def of(self, batches: Batch) -> Batch:
         """These batches."""
         return jax.tree.map(lambda leaf: leaf[self.start : self.stop], batches)
+
+
+def _counted(
+    meters: Sequence[Meter], counts: Mapping[Meter, int] | None, otherwise: int
+) -> dict[Meter, int]:
+    """How many batches each meter reads."""
+    meters = Probe.of(meters).meters
+    return {m: otherwise if counts is None else counts[m] for m in meters}
 
 
 def _stretches(counts: Mapping[Meter, int]) -> list[_Stretch]:

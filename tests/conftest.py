@@ -18,8 +18,8 @@ import jax
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-# Tracing makes many objects that live on, and to look through them again and again takes
-# a fifth of its time.
+# Tracing makes many objects that live on; looking through them again and again took a
+# fifth of its time.
 gc.set_threshold(200_000, 50, 50)
 
 _ROOT = Path(__file__).resolve().parents[1]
