@@ -99,6 +99,8 @@ def collect_batches(
       Readings, and the scratch for the next architecture.
     """
     counts = _counted(meters, counts, len(batches.x))
+    if not counts:
+        return stack((), ()), scratch
     stretches = _stretches(counts)
     runs = [Measurement(network, params, code, Probe(s.meters)) for s in stretches]
     parts, present, left = [], [], []

@@ -20,7 +20,7 @@ taps
 slots
 flow marks flax_layers
 network
-readings
+readings measurement
 collect
 jacobian
 passes batches

@@ -76,11 +76,14 @@ def test_first_order_proxies_share_one_pass():
 def test_together_and_alone_are_equal():
     space = jaxproxy.spaces.nasbench201()
     codes = space.sample(np.random.default_rng(0), 4)
-    names = ["capacity", "zen", "l2_norm"]
-    together = jaxproxy.score(space, codes, names, fidelity=SMALL)
-    apart = {n: jaxproxy.score(space, codes, [n], fidelity=SMALL)[n] for n in names}
-    for name, alone in apart.items():
-        np.testing.assert_allclose(together[name], alone, rtol=1e-5)
+    names = ["capacity", "zen", "zico(weights=kaiming)"]
+    together = jaxproxy.make_scorer(space, names, fidelity=SMALL, block_size=4)
+    assert len(together.passes) == 2  # zico shares its first batch with capacity
+    for name, scores in together(codes).scores.items():
+        alone = jaxproxy.make_scorer(space, [name], fidelity=SMALL, block_size=4)
+        # Where two gradients nearly agree, zico divides by their last digits.
+        rtol = 1e-4 if "zico" in name else 1e-5
+        np.testing.assert_allclose(scores, alone(codes).scores[name], rtol=rtol)
 
 
 def test_setups_that_open_alike_share_batches():
@@ -133,18 +136,6 @@ def test_meters_read_the_first_batches_that_they_ask_for():
             assert np.shape(other[meter]) != np.shape(alone[meter]) or not np.allclose(
                 other[meter], alone[meter]
             )
-
-
-def test_batches_are_shared_as_if_alone():
-    space = jaxproxy.spaces.nasbench201()
-    codes = space.sample(np.random.default_rng(0), 4)
-    names = ["capacity", "zico(weights=kaiming)"]
-    together = jaxproxy.make_scorer(space, names, fidelity=SMALL, block_size=4)
-    assert len(together.passes) == 1
-    scores = together(codes).scores
-    for name, alone in scores.items():
-        one = jaxproxy.make_scorer(space, [name], fidelity=SMALL, block_size=4)
-        np.testing.assert_allclose(one(codes).scores[name], alone, rtol=1e-5)
 
 
 def test_a_proxy_says_whether_its_score_means_anything():
