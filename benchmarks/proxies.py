@@ -64,12 +64,13 @@ ROWS: dict[str, Row] = {
     "synflow_bn": Row(("synflow(norm=batch)",)),
     "vkdnw": Row(("vkdnw_entropy(fisher=reference)",), share=4),
     "weight_agnostic": Row(("weight_agnostic",)),
-    "xi_gsnr": Row(("xi_gsnr(batches=2,accumulate=1,weights=kaiming)",), share=2),
+    "xi_gsnr": Row(("xi_gsnr(batches=2,accumulate=True,weights=kaiming)",), share=2),
     "zen": Row(("zen",)),
     "zico": Row(("zico(batches=2,weights=kaiming)",)),
 }
 #: What is not timed, and why.
 LEFT_OUT = {
+    "dss": "of vision transformers alone",
     "participation": "jaxproxy's own: capacity of layers that the output depends on",
     "variance": "jaxproxy's own: of layers that the output depends on",
     "meco": "PyTorch's counts containers too, jaxproxy's activations once: meco_leaves",

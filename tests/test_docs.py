@@ -1,5 +1,6 @@
 """The page of all proxies says what the code does."""
 
+import itertools
 import runpy
 from pathlib import Path
 
@@ -32,6 +33,16 @@ def test_every_listed_choice_is_one(name):
         assert isinstance(value, str | bool) == (str(value) in listed)
         for choice in listed:
             assert parse_proxy(f"{name}({option}={choice})")
+
+
+def test_what_the_benchmark_times_exists(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    benchmark = runpy.run_path(str(ROOT / "benchmarks" / "proxies.py"))
+    rows = [text for row in benchmark["ROWS"].values() for text in row.texts]
+    for text in (*rows, *itertools.chain(*benchmark["SETS"].values())):
+        assert parse_proxy(text)
+    timed = {parse_proxy(text).name.partition("(")[0] for text in rows}
+    assert set(PROXIES) - timed <= set(benchmark["LEFT_OUT"])
 
 
 def test_markup():
