@@ -20,6 +20,7 @@ __all__ = [
     "lexicographic",
     "log_rank_sum",
     "rank_sum",
+    "rounded_log_rank_sum",
     "vkdnw_rank",
     "vote",
 ]
@@ -64,6 +65,24 @@ def log_rank_sum(table: np.ndarray) -> np.ndarray:
       Lee and Ham, "AZ-NAS", CVPR 2024, arXiv:2403.19232.
     """
     return np.log(_ranks(table) / max(len(table), 1)).sum(1)
+
+
+def rounded_log_rank_sum(table: np.ndarray) -> np.ndarray:
+    """:func:`log_rank_sum` of scores that are rounded to four significant digits.
+
+    For readings that many architectures share, such as the largest over layers: theirs
+    are equal but for rounding, which would give them unlike ranks, and others on
+    another kind of processor.
+    """
+    return log_rank_sum(_rounded(_table(table), 4))
+
+
+def _rounded(values: np.ndarray, digits: int) -> np.ndarray:
+    """To significant decimal digits; zeros and infinities stay."""
+    plain = np.isfinite(values) & (values != 0)
+    exponent = np.floor(np.log10(np.abs(values, where=plain, out=np.ones_like(values))))
+    unit = 10.0 ** (exponent - digits + 1)
+    return np.where(plain, np.round(values / unit) * unit, values)
 
 
 def lexicographic(table: np.ndarray) -> np.ndarray:
@@ -204,7 +223,7 @@ ENSEMBLES: dict[str, Ensemble] = _make_table(
             "variance(layers=relu,over=std)",
             "variance(layers=conv,over=max,prefer=less)",
         ),
-        log_rank_sum,
+        rounded_log_rank_sum,
         "ours: six readings of how activations spread, one forward pass",
     ),
 )

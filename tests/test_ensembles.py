@@ -14,6 +14,7 @@ from jaxproxy.ensembles import (
     lexicographic,
     log_rank_sum,
     rank_sum,
+    rounded_log_rank_sum,
     vkdnw_rank,
     vote,
 )
@@ -36,6 +37,21 @@ def test_what_is_not_finite_shares_the_lowest_rank():
     np.testing.assert_allclose(rank_sum(table), [2, 5, 2, 4, 2])
     np.testing.assert_allclose(log_rank_sum(table), np.log([0.4, 1, 0.4, 0.8, 0.4]))
     np.testing.assert_allclose(vote(table), [0, 4, 0, 3, 0])
+
+
+def test_rounded_ranks_tie_what_rounding_tells_apart():
+    table = np.array(
+        [[1.23441, 0.0], [1.23439, 1e-9], [1.235, 2e6], [-np.inf, np.nan], [-5e5, 7.0]]
+    )
+    tied = np.array([[3, 2], [3, 3], [4, 5], [1, 1], [2, 4]], float)
+    np.testing.assert_allclose(rounded_log_rank_sum(table), log_rank_sum(tied))
+    rng = np.random.default_rng(0)
+    shared = np.repeat(rng.normal(size=(9, 2)), 50, axis=0)
+    noisy = shared * (1 + 1e-7 * rng.normal(size=shared.shape))
+    np.testing.assert_array_equal(
+        rounded_log_rank_sum(noisy), rounded_log_rank_sum(shared)
+    )
+    assert len(np.unique(log_rank_sum(noisy))) > len(np.unique(log_rank_sum(shared)))
 
 
 def test_lexicographic_by_hand():
