@@ -7,14 +7,12 @@ tau is that of the others, for each seed and for the means of the first and last
 """
 
 import argparse
-import json
-import platform
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pairing import write
+from select_readings import measure
 
 from jaxproxy import make_scorer, set_up_jax
 from jaxproxy.ensembles import ENSEMBLES, log_rank_sum
@@ -24,24 +22,27 @@ from jaxproxy.spaces._nasbench201 import enumerate_codes
 from jaxproxy.truth import load_truth
 from jaxproxy.types import PRESETS
 
+SPREAD = ENSEMBLES["spread"]
 SEEDS = 8
-NOISE = 1e-6  # as much as scores differ by from one kind of processor to another
+NOISE = 1e-6  # as versions of this code that sum in another order differ by, or less
 
 
-def measure(table: np.ndarray, truths: dict[str, np.ndarray]) -> dict[str, Any]:
+def agreement(table: np.ndarray, truths: dict[str, np.ndarray]) -> dict[str, Any]:
     """Tau of a table [N, K] with each truth, and that of its scores with noise."""
     noisy = table * (1 + NOISE * np.random.default_rng(0).standard_normal(table.shape))
-    found = {}
-    for name, accuracy in truths.items():
-        score = ENSEMBLES["spread"].rule(table)
-        found[name] = {
+    score, others = SPREAD.rule(table), {
+        "tau_with_noise": SPREAD.rule(noisy),
+        "tau_not_rounded": log_rank_sum(table),
+        "tau_not_rounded_with_noise": log_rank_sum(noisy),
+    }  # fmt: skip
+    return {
+        name: {
             "tau": kendall(score, accuracy),
             "interval": bootstrap(kendall, score, accuracy),
-            "tau_with_noise": kendall(ENSEMBLES["spread"].rule(noisy), accuracy),
-            "tau_not_rounded": kendall(log_rank_sum(table), accuracy),
-            "tau_not_rounded_with_noise": kendall(log_rank_sum(noisy), accuracy),
+            **{key: kendall(other, accuracy) for key, other in others.items()},
         }
-    return found
+        for name, accuracy in truths.items()
+    }
 
 
 def main() -> None:
@@ -58,26 +59,20 @@ def main() -> None:
     truths = {}
     for truth in map(load_truth, args.truth):
         truths[truth.name] = np.array([truth.accuracy[a] for a in archs[unseen]])
-    names = ENSEMBLES["spread"].components
+    names = SPREAD.components
     scorer = make_scorer(space, names, fidelity=PRESETS["fast"], seeds=SEEDS)
-    scores = scorer.score(codes).scores
+    scores, result = measure(scorer, codes)
     signs = {p.name: 1 if p.higher_is_better else -1 for p in scorer.proxies}
-    # [N, K, S]
-    table = np.stack([signs[name] * scores[name][unseen] for name in names], axis=1)
-    parts = {f"seed {s}": table[..., s] for s in range(SEEDS)}
-    parts |= {
-        "seeds 0 to 3": table[..., :4].mean(2), "seeds 4 to 7": table[..., 4:].mean(2)
-    }  # fmt: skip
-    result = {
-        "date": date.today().isoformat(),
-        "device": platform.processor() or platform.machine(),
-        "versions": {p: version(p) for p in ("jax", "jaxlib", "flax", "numpy")},
-        "scorer": scorer.describe(),
-        "archs": int(unseen.sum()),
+    # [S, N, K]
+    tables = np.stack([signs[n] * scores[n][:, unseen] for n in names], axis=-1)
+    parts = {f"seed {s}": table for s, table in enumerate(tables)}
+    parts |= {"seeds 0 to 3": tables[:4].mean(0), "seeds 4 to 7": tables[4:].mean(0)}
+    result |= {
+        "unseen": int(unseen.sum()),
         "noise": NOISE,
-        "tau": {name: measure(part, truths) for name, part in parts.items()},
+        "tau": {name: agreement(part, truths) for name, part in parts.items()},
     }
-    args.out.write_text(json.dumps(result, indent=1) + "\n")
+    write(result, args.out)
     for name, found in result["tau"].items():
         print(name, *(f"{row['tau']:.3f}" for row in found.values()))
 

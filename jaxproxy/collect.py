@@ -103,14 +103,9 @@ def collect_batches(
         return stack((), ()), scratch
     stretches = _stretches(counts)
     runs = [Measurement(network, params, code, Probe(s.meters)) for s in stretches]
-    parts, present, left = [], [], []
-    for run, stretch, buffers in zip(
-        runs, stretches, scratch or [None] * len(runs), strict=True
-    ):
-        values, here, kept = _over_batches(run, stretch.of(batches), buffers, loss)
-        parts.append(values)
-        present.append(here)
-        left.append(kept)
+    given = zip(runs, stretches, scratch or [None] * len(runs), strict=True)
+    results = [_over_batches(r, s.of(batches), left, loss) for r, s, left in given]
+    parts, present, left = zip(*results, strict=True)
     rows = runs[0].rows(_finished(counts, _joined(counts, parts)), present[0])
     readings = stack(tuple(counts), rows)
     each = {}
@@ -119,7 +114,7 @@ def collect_batches(
             values = jnp.moveaxis(readings[meter], 1, 0)  # [M, L, ...]
             each[meter.name] = values if count > 1 else values[0]
     readings = dataclasses.replace(readings, values={**readings.values, **each})
-    return readings, None if scratch is None else left
+    return readings, None if scratch is None else list(left)
 
 
 def collect_pulled(

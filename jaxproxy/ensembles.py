@@ -71,8 +71,8 @@ def rounded_log_rank_sum(table: np.ndarray) -> np.ndarray:
     """:func:`log_rank_sum` of scores that are rounded to four significant digits.
 
     For readings that many architectures share, such as the largest over layers: theirs
-    are equal but for rounding, which would give them unlike ranks, and others on
-    another kind of processor.
+    are equal but for rounding, which would give them unlike ranks, and others where
+    sums are made in another order.
     """
     return log_rank_sum(_rounded(_table(table), 4))
 

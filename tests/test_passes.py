@@ -76,7 +76,7 @@ def test_first_order_proxies_share_one_pass():
 def test_together_and_alone_are_equal():
     space = jaxproxy.spaces.nasbench201()
     codes = space.sample(np.random.default_rng(0), 4)
-    names = ["capacity", "zen", "zico(weights=kaiming)"]
+    names = ["capacity", "zen", "l2_norm", "zico(weights=kaiming)"]
     together = jaxproxy.make_scorer(space, names, fidelity=SMALL, block_size=4)
     assert len(together.passes) == 2  # zico shares its first batch with capacity
     for name, scores in together(codes).scores.items():
