@@ -10,9 +10,8 @@ import json
 import time
 from pathlib import Path
 
-from jaxproxy.ablation import SETS, ablate
-from jaxproxy.store import Run
-from jaxproxy.truth import load_truth
+from jaxproxy import open_run
+from jaxproxy.analysis import SETS, ablate, load_truth
 
 KEPT = ("truth", "proxy", "set", "num_valid", "tau", "rho")
 
@@ -25,7 +24,7 @@ def main() -> None:
     parser.add_argument("--proxy", default="intrain")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    run, truths = Run.open(args.run), [load_truth(spec) for spec in args.truth]
+    run, truths = open_run(args.run), [load_truth(spec) for spec in args.truth]
     start = time.perf_counter()
     found = [ablate(run, args.proxy, truths, subset=subset) for subset in SETS]
     seconds = time.perf_counter() - start

@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 from ranking import correlate, environment, timed, write
 
-from jaxproxy.score import make_scorer
+from jaxproxy import Fidelity, make_scorer
 from jaxproxy.spaces import autoformer
-from jaxproxy.types import Fidelity
 
 PROXIES = (
     "intrain(layers=linear)",

@@ -20,9 +20,8 @@ import jax
 import numpy as np
 
 from jaxproxy import Fidelity, make_scorer, set_up_jax
-from jaxproxy.rank import bootstrap, kendall
+from jaxproxy.analysis import bootstrap, kendall, load_truth
 from jaxproxy.spaces import Space, nasbench201
-from jaxproxy.truth import load_truth
 
 BATCHES = ((4, 8), (16, 8), (2, 16), (4, 16), (8, 16), (2, 32), (8, 32))
 FORWARD = [

@@ -18,11 +18,10 @@ from typing import Any
 import numpy as np
 from ranking import environment, take_turns, write
 
-from jaxproxy.rank import bootstrap, kendall, spearman
-from jaxproxy.score import make_scorer
+from jaxproxy import Fidelity, make_scorer
+from jaxproxy.analysis import bootstrap, kendall, spearman
 from jaxproxy.spaces import SPACES
-from jaxproxy.spaces import _mobilenetv2 as host
-from jaxproxy.types import Fidelity
+from jaxproxy.spaces._mobilenetv2 import _codes as host
 
 BLOCK = 100  # of architectures; as many are timed beside PyTorch
 # Wide enough that no tensor has a single element, whose gradient has no spread.
@@ -103,7 +102,7 @@ def paired(
     """Turns of PyTorch and jaxproxy on the same architectures."""
     unit = SPEED.width // 2
     archs = [blocks(code, unit) for code in codes]
-    script = Path(__file__).with_name("mobilenetv2_torch.py")
+    script = Path(__file__).parent / "torch" / "mobilenetv2_torch.py"
     return take_turns(python, script, archs, scorer, codes, rounds=rounds, seed=seed)
 
 

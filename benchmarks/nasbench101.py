@@ -18,12 +18,11 @@ from typing import Any
 import numpy as np
 from ranking import environment, take_turns, write
 
+from jaxproxy import Fidelity, Scorer, make_scorer
+from jaxproxy.analysis import bootstrap, kendall, spearman
 from jaxproxy.proxies import parse_proxy
-from jaxproxy.rank import bootstrap, kendall, spearman
-from jaxproxy.score import Scorer, make_scorer
-from jaxproxy.spaces import _nasbench101 as host
 from jaxproxy.spaces import nasbench101
-from jaxproxy.types import Fidelity
+from jaxproxy.spaces._nasbench101 import _codes as host
 
 SPACE = nasbench101()
 PUBLISHED = {
@@ -157,7 +156,7 @@ def main() -> None:
             scorer.score(codes[:1])
             result["paired"] = take_turns(
                 args.torch_python,
-                Path(__file__).with_name("nasbench101_torch.py"),
+                Path(__file__).parent / "torch" / "nasbench101_torch.py",
                 [graph(code, fidelity) for code in codes],
                 scorer,
                 codes,

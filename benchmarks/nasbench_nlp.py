@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 from ranking import correlate, environment, timed, write
 
-from jaxproxy.score import make_scorer
+from jaxproxy import Fidelity, make_scorer
 from jaxproxy.spaces import Space, nasbench_nlp
-from jaxproxy.types import Fidelity
 
 EPSINAS = tuple(f"epsinas(mode={m},weights=1e-5:1e-3)" for m in ("paper", "stable"))
 GRADIENTS = ("intrain(layers=linear)", "snip", "grad_norm")

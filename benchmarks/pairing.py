@@ -83,7 +83,7 @@ class Side:
         self.shares = shares
         self.workers = [
             subprocess.Popen(
-                [python, str(here / "peer_worker.py"), name],
+                [python, str(here / "torch" / "peer_worker.py"), name],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,

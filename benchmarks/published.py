@@ -17,12 +17,18 @@ from typing import Any
 
 import numpy as np
 
-from jaxproxy.columns import archs_of, score_columns
-from jaxproxy.ensembles import ENSEMBLES
-from jaxproxy.rank import bootstrap, kendall, spearman
+from jaxproxy import Run, open_run
+from jaxproxy.analysis import (
+    ENSEMBLES,
+    Truth,
+    archs_of,
+    bootstrap,
+    kendall,
+    load_truth,
+    score_columns,
+    spearman,
+)
 from jaxproxy.spaces import SPACES
-from jaxproxy.store import Run
-from jaxproxy.truth import Truth, load_truth
 
 # Kendall's tau on the 9,445 architectures without unreachable operations, CIFAR-10,
 # CIFAR-100, ImageNet16-120: VKDNW (CVPR 2025), table 1, one harness for all; those of
@@ -166,7 +172,7 @@ def main() -> None:
     truths = [load_truth(spec) for spec in args.truth]
     scores = read_scores(args.scores)
     result = []
-    runs = [Run.open(path) for path in args.runs]
+    runs = [open_run(path) for path in args.runs]
     for run in runs:
         records = measure(run, truths, scores)
         environment = run.manifest["environment"]

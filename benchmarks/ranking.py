@@ -15,10 +15,9 @@ import jax
 import numpy as np
 
 import jaxproxy
-from jaxproxy.rank import bootstrap, kendall, spearman
-from jaxproxy.score import Scorer, make_scorer
+from jaxproxy import Fidelity, Scorer, make_scorer
+from jaxproxy.analysis import bootstrap, kendall, spearman
 from jaxproxy.spaces import Space
-from jaxproxy.types import Fidelity
 
 
 def correlate(scores: np.ndarray, truth: np.ndarray, num: int = 200) -> dict[str, Any]:

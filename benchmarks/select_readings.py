@@ -25,14 +25,17 @@ import jax
 import numpy as np
 from scipy import stats
 
-from jaxproxy import Fidelity, make_scorer, set_up_jax
+from jaxproxy import PRESETS, Fidelity, Scorer, make_scorer, set_up_jax
+from jaxproxy.analysis import (
+    bootstrap,
+    kendall,
+    load_truth,
+    ndcg,
+    top_hits,
+    top_overlap,
+)
 from jaxproxy.proxies import STATISTICS
-from jaxproxy.rank import bootstrap, kendall, ndcg, top_hits, top_overlap
-from jaxproxy.score import Scorer
 from jaxproxy.spaces import nasbench201
-from jaxproxy.spaces._nasbench201 import enumerate_codes
-from jaxproxy.truth import load_truth
-from jaxproxy.types import PRESETS
 
 LAYERS = ("conv", "bn", "relu", "cell")
 READINGS = [
@@ -195,7 +198,7 @@ def main() -> None:
     set_up_jax(2)
     fidelity = Fidelity(*args.fidelity) if args.fidelity else PRESETS["fast"]
     space = nasbench201()
-    codes = enumerate_codes()
+    codes = nasbench201().enumerate()
     archs = [space.to_str(code) for code in codes]
     truths = {}
     for truth in map(load_truth, args.truth):

@@ -17,10 +17,9 @@ from typing import Any
 import numpy as np
 from ranking import environment, write
 
-from jaxproxy.rank import bootstrap, kendall, spearman
-from jaxproxy.score import make_scorer
+from jaxproxy import Fidelity, make_scorer
+from jaxproxy.analysis import bootstrap, kendall, spearman
 from jaxproxy.spaces import SPACES
-from jaxproxy.types import Fidelity
 
 NAMES = ("natsbench_sss", "transnasbench101_micro", "nasbench_macro")
 DATA = ("cifar10", "cifar100", "imagenet16")

@@ -14,13 +14,9 @@ import numpy as np
 from pairing import write
 from select_readings import measure
 
-from jaxproxy import make_scorer, set_up_jax
-from jaxproxy.ensembles import ENSEMBLES, log_rank_sum
-from jaxproxy.rank import bootstrap, kendall
+from jaxproxy import PRESETS, make_scorer, set_up_jax
+from jaxproxy.analysis import ENSEMBLES, bootstrap, kendall, load_truth, log_rank_sum
 from jaxproxy.spaces import nasbench201
-from jaxproxy.spaces._nasbench201 import enumerate_codes
-from jaxproxy.truth import load_truth
-from jaxproxy.types import PRESETS
 
 SPREAD = ENSEMBLES["spread"]
 SEEDS = 8
@@ -52,7 +48,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     set_up_jax(2)
-    space, codes = nasbench201(), enumerate_codes()
+    space = nasbench201()
+    codes = space.enumerate()
     archs = np.array([space.to_str(code) for code in codes])
     drawn = space.sample(np.random.default_rng(0), 500)
     unseen = ~np.isin(archs, [space.to_str(code) for code in drawn])

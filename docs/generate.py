@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from jaxproxy import ensembles, meters, setups, spaces
-from jaxproxy.passes import make_passes
-from jaxproxy.plan import COSTS, cost_class, inputs_of
+from jaxproxy import meters, spaces
+from jaxproxy.analysis import ENSEMBLES
+from jaxproxy.measure import Setup, make_passes
 from jaxproxy.proxies import PROXIES, Proxy
+from jaxproxy.scoring import COSTS, cost_class
 
 PAGE = Path(__file__).with_name("proxies.md")
 _INTRO = """# Proxies, ensembles, meters, spaces and setups
@@ -46,6 +47,7 @@ def page() -> str:
     parts += ["## Ensembles", ensemble_table(), "## Meters", meter_table()]
     parts += ["### Groups of taps", group_table(), "## Spaces", space_table()]
     parts += ["## Setups", setup_table()]
+    setups = inspect.getmodule(Setup)
     for name, value in _constants(setups).items():
         parts += [f"### `{name}`", markdown(value), _code(getattr(setups, name))]
     return "\n\n".join(parts) + "\n"
@@ -83,7 +85,7 @@ def ensemble_table() -> str:
     """One row for every ensemble."""
     rows = [
         [f"`{e.name}`", _first(e.rule), _code(e.components), e.reference]
-        for e in ensembles.ENSEMBLES.values()
+        for e in ENSEMBLES.values()
     ]
     return table(["ensemble", "rule over its components", "components", "from"], rows)
 
@@ -142,10 +144,10 @@ def group_table() -> str:
 
 def setup_table() -> str:
     """One row for every field of a setup."""
-    meaning = _entries(setups.Setup, "Attributes")
+    meaning = _entries(Setup, "Attributes")
     rows = [
         [f"`{field.name}`", f"`{field.default}`", markdown(meaning[field.name])]
-        for field in dataclasses.fields(setups.Setup)
+        for field in dataclasses.fields(Setup)
     ]
     return table(["field", "default", "meaning"], rows)
 
@@ -198,7 +200,7 @@ def _setup(proxy: Proxy) -> Iterator[str]:
     runs = make_passes(proxy.meters)
     for values in (
         [run.setup.weights for run in runs],
-        [inputs_of(run) for run in runs],
+        [run.inputs for run in runs],
         [run.setup.norm for run in runs],
     ):
         yield ", ".join(dict.fromkeys(values)) or "-"

@@ -6,13 +6,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxproxy import meters, proxies, spaces
-    from jaxproxy.bank import open_run, rescore
-    from jaxproxy.models import from_linen, from_nnx
-    from jaxproxy.population import population
+    from jaxproxy import meters, ops, proxies, spaces
+    from jaxproxy.analysis import correlate, load_truth, rescore
+    from jaxproxy.measure import Meter, Setup
     from jaxproxy.proxies import PROXIES, Proxy
-    from jaxproxy.score import Scorer, make_scorer, score
-    from jaxproxy.spaces import SPACES, Space
+    from jaxproxy.runs import Run, open_run
+    from jaxproxy.scoring import Scorer, make_scorer, population, score, sweep
+    from jaxproxy.spaces import SPACES, Space, from_linen, from_nnx
     from jaxproxy.startup import set_up_jax
     from jaxproxy.types import PRESETS, Batch, Fidelity
 
@@ -24,53 +24,87 @@ __all__ = [
     "SPACES",
     "Batch",
     "Fidelity",
+    "Meter",
     "Proxy",
+    "Run",
     "Scorer",
+    "Setup",
     "Space",
+    "correlate",
     "from_linen",
     "from_nnx",
+    "load_truth",
     "make_scorer",
     "meters",
     "open_run",
+    "ops",
     "population",
     "proxies",
     "rescore",
     "score",
     "set_up_jax",
     "spaces",
+    "sweep",
 ]
 
+_PACKAGES = ("meters", "ops", "proxies", "spaces")
 _HOMES = {
-    "bank": ("open_run", "rescore"),
-    "models": ("from_linen", "from_nnx"),
-    "population": ("population",),
+    "analysis": ("correlate", "load_truth", "rescore"),
+    "measure": ("Meter", "Setup"),
     "proxies": ("PROXIES", "Proxy"),
-    "score": ("Scorer", "make_scorer", "score"),
-    "spaces": ("SPACES", "Space"),
+    "runs": ("Run", "open_run"),
+    "scoring": ("Scorer", "make_scorer", "population", "score", "sweep"),
+    "spaces": ("SPACES", "Space", "from_linen", "from_nnx"),
     "startup": ("set_up_jax",),
     "types": ("PRESETS", "Batch", "Fidelity"),
 }
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 
-class _LazyPackage(ModuleType):
+# Where the names of modules that README and notebooks once showed have gone.
+_MOVED = {
+    "ablation": "analysis",
+    "bank": "analysis",
+    "draws": "measure",
+    "ensembles": "analysis",
+    "flow": "measure",
+    "matrix": "analysis",
+    "network": "measure",
+    "passes": "measure",
+    "plan": "scoring",
+    "rank": "analysis",
+    "report": "analysis",
+    "setups": "measure",
+    "store": "runs",
+    "truth": "analysis",
+}
+
+
+def _alias(old: str, new: str) -> ModuleType:
+    """Returns a module that looks its names up in a package when they are used."""
+    module = ModuleType(f"{__name__}.{old}")
+    package = f"{__name__}.{new}"
+    module.__getattr__ = lambda name: getattr(import_module(package), name)
+    return module
+
+
+# Not attributes of this module: ``jaxproxy.score`` is a function, and stays one where
+# somebody writes ``from jaxproxy.score import make_scorer``.
+_FUNCTIONS = {"population": "scoring", "score": "scoring", "sweep": "scoring"}
+for _old, _new in (_MOVED | _FUNCTIONS).items():
+    sys.modules[f"{__name__}.{_old}"] = _alias(_old, _new)
+
+
+def __getattr__(name: str) -> Any:
     """Imports a name when it is used: ``jaxproxy --help`` must not wait for JAX."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in __all__:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        home = next((home for home, names in _HOMES.items() if name in names), None)
-        if home is None:
-            return import_module(f"{__name__}.{name}")
-        return getattr(import_module(f"{__name__}.{home}"), name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        # Python puts every imported submodule here; this one has its function's name.
-        if name in ("score", "population") and isinstance(value, ModuleType):
-            value = getattr(value, name)
-        super().__setattr__(name, value)
-
-    def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *__all__]
+    if name in _MOVED:
+        return sys.modules[f"{__name__}.{name}"]
+    if name in _PACKAGES:
+        return import_module(f"{__name__}.{name}")
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
 
 
-sys.modules[__name__].__class__ = _LazyPackage
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,12 +1,23 @@
 """Things of a table written as text, with options: ``intrain(layers=relu)``."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
-__all__ = ["make"]
+__all__ = ["check_choices", "make"]
 
 T = TypeVar("T")
+
+
+def check_choices(**options: tuple[str, Collection[str]]) -> None:
+    """Raises ValueError for an option that is none of its choices, naming them.
+
+    Args:
+      **options: name -> (value, choices).
+    """
+    for name, (value, choices) in options.items():
+        if value not in choices:
+            raise ValueError(f"unknown {name} {value!r}; choose from {sorted(choices)}")
 
 
 def make(

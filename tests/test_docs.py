@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 
 from jaxproxy import meters
-from jaxproxy.ensembles import ENSEMBLES
-from jaxproxy.passes import make_passes
-from jaxproxy.plan import COSTS, cost_class
+from jaxproxy.analysis import ENSEMBLES
+from jaxproxy.measure import Setup, make_passes
 from jaxproxy.proxies import PROXIES, Proxy, parse_proxy
-from jaxproxy.setups import Setup
+from jaxproxy.scoring import COSTS, cost_class
 
 ROOT = Path(__file__).parents[1]
 GENERATE = runpy.run_path(str(ROOT / "docs" / "generate.py"))
@@ -21,7 +20,7 @@ def test_the_page_is_what_the_code_gives():
     page = (ROOT / "docs" / "proxies.md").read_text("utf-8")
     assert page == GENERATE["page"](), "run python docs/generate.py"
     for name in (*PROXIES, *ENSEMBLES, *meters.__all__):
-        if name not in ("ACTIVATIONS", "PARAMETERS", "Activation", "Meter", "Probe"):
+        if name not in ("ACTIVATIONS", "PARAMETERS", "Activation", "Meter", "MeterSet"):
             assert f"`{name}" in page
 
 

@@ -45,7 +45,7 @@ def test_code_runs(path, tmp_path, monkeypatch, capsys):
 def test_without_accuracies(monkeypatch, capsys):
     """The cell says what is missing, and the others run."""
     monkeypatch.setenv("JAXPROXY_NOTEBOOK_SAMPLE", "10")
-    monkeypatch.setattr("jaxproxy.truth._ANALOG_MODULE", "no_such_package")
+    monkeypatch.setattr("jaxproxy.analysis._truth._ANALOG_MODULE", "no_such_package")
     (path,) = (path for path in NOTEBOOKS if path.stem == "add_a_proxy")
     run(path)
     printed = capsys.readouterr().out

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import tyro
 
-from jaxproxy.cli import Score
+from jaxproxy.cli._score import Score
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 

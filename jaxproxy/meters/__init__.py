@@ -1,12 +1,7 @@
 """What can be measured at a tap, one family per file."""
 
-from jaxproxy.meters._activation import Activation
-from jaxproxy.meters._covariance import (
-    ACTIVATIONS,
-    covariance,
-    renyi_entropy,
-    spectrum,
-)
+from jaxproxy.measure import Activation, Meter
+from jaxproxy.meters._covariance import ACTIVATIONS, covariance, renyi_entropy, spectrum
 from jaxproxy.meters._fisher import fisher_spectrum
 from jaxproxy.meters._gradient import (
     PARAMETERS,
@@ -23,34 +18,32 @@ from jaxproxy.meters._gradient import (
     weight_norm,
     weight_size,
 )
-from jaxproxy.meters._influence import influence
 from jaxproxy.meters._layer import (
     channels,
     features,
     fisher_information,
+    influence,
     input_correlation,
     log_scale,
     logits,
     smallest_correlation,
     variance,
 )
-from jaxproxy.meters._meter import Meter, Probe
-from jaxproxy.meters._pattern import activation_kernel, activation_patterns
-from jaxproxy.meters._trainability import trainability
-from jaxproxy.meters._whole import (
+from jaxproxy.meters._network import (
     accuracies_of_constants,
     accuracies_of_draws,
     classes,
     gradient_flow,
     tangent_kernel,
 )
+from jaxproxy.meters._pattern import activation_kernel, activation_patterns
+from jaxproxy.meters._trainability import trainability
 
 __all__ = [
     "ACTIVATIONS",
     "PARAMETERS",
     "Activation",
     "Meter",
-    "Probe",
     "accuracies_of_constants",
     "accuracies_of_draws",
     "activation_kernel",

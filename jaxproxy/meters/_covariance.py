@@ -2,14 +2,11 @@
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
-from jaxproxy.meters._activation import Activation
-from jaxproxy.meters._meter import Meter, as_kinds
+from jaxproxy.measure import Activation, Meter, as_kinds
 from jaxproxy.ops import channel_product, eigenvalues
-from jaxproxy.setups import check_choices
-from jaxproxy.types import Array
-
-__all__ = ["ACTIVATIONS", "covariance", "renyi_entropy", "spectrum"]
+from jaxproxy.options import check_choices
 
 ACTIVATIONS: dict[str, tuple[str, ...]] = {
     "relu": ("relu",),

@@ -1,18 +1,12 @@
 """The Fisher information of a classifier, by one element of each tensor."""
 
-from typing import TYPE_CHECKING
-
 import jax.numpy as jnp
+from jax import Array
 
-from jaxproxy.meters._meter import Meter
+from jaxproxy.measure import Meter, Model
+from jaxproxy.meters._jacobian import logit_jacobian
 from jaxproxy.ops import eigenvalues
-from jaxproxy.setups import check_choices
-from jaxproxy.types import Array
-
-if TYPE_CHECKING:
-    from jaxproxy.passes import Model
-
-__all__ = ["fisher_spectrum"]
+from jaxproxy.options import check_choices
 
 _SMOOTHING = 0.05
 
@@ -39,8 +33,8 @@ def fisher_spectrum(*, fisher: str = "exact", tensors: int = 128) -> Meter:
     if tensors < 1:
         raise ValueError(f"tensors must be at least 1, got {tensors}")
 
-    def measure(model: "Model") -> Array:
-        logits, jacobian, present = model.jacobian()
+    def measure(model: Model) -> Array:
+        logits, jacobian, present = logit_jacobian(model)
         order = jnp.argsort(~present, stable=True)[:tensors]
         chosen = jnp.where(present[order], jacobian[..., order], 0)
         matrix = _sampled_fisher(chosen, logits, fisher)

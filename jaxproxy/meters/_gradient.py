@@ -3,26 +3,10 @@
 import functools
 
 import jax.numpy as jnp
+from jax import Array
 
-from jaxproxy.meters._meter import Meter, as_kinds
+from jaxproxy.measure import Meter, as_kinds
 from jaxproxy.ops import singular_values
-from jaxproxy.types import Array
-
-__all__ = [
-    "PARAMETERS",
-    "first_gradient",
-    "first_slopes",
-    "gradient",
-    "gradient_agreement",
-    "gradient_norm",
-    "gradient_products",
-    "gradient_snr",
-    "gradient_stability",
-    "nuclear_saliency",
-    "saliency",
-    "weight_norm",
-    "weight_size",
-]
 
 PARAMETERS: dict[str, tuple[str, ...]] = {
     "all": (
@@ -145,7 +129,7 @@ def first_slopes(params: Params = "all") -> Meter:
     """Derivatives by the first element of each tensor, float[P, B]; for scores only.
 
     One for each image, where images do not depend on each other. Only networks that tap
-    their slopes have them (see :meth:`~jaxproxy.taps.Tap.slope`).
+    their slopes have them (see :meth:`~jaxproxy.measure.Tap.slope`).
     """
     kinds, label = as_kinds(params, PARAMETERS)
     name = f"first_slopes({label})"

@@ -1,24 +1,11 @@
-"""Meters of single activations: variance, correlation, sensitivity, or all of them."""
+"""Meters of single activations: variance, correlation, influence, or all of them."""
 
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
 
-from jaxproxy.meters._activation import Activation
+from jaxproxy.measure import Activation, Meter, as_kinds
 from jaxproxy.meters._covariance import ACTIVATIONS
-from jaxproxy.meters._meter import Meter, as_kinds
 from jaxproxy.ops import eigenvalues
-from jaxproxy.types import Array
-
-__all__ = [
-    "channels",
-    "features",
-    "fisher_information",
-    "input_correlation",
-    "log_scale",
-    "logits",
-    "smallest_correlation",
-    "variance",
-]
 
 
 def variance(layers: str | tuple[str, ...] = ("bn_input",)) -> Meter:
@@ -47,6 +34,23 @@ def smallest_correlation(layers: str | tuple[str, ...] = "leaf") -> Meter:
     return Meter(
         f"smallest_correlation({label})", kinds, "forward", _smallest_correlation
     )
+
+
+def influence(layers: str | tuple[str, ...] = "conv") -> Meter:
+    """1 where the output can depend on an activation and it on the input, float[L].
+
+    Networks whose architecture is data have layers that lead nowhere or read nothing;
+    what is measured there says nothing about the function that is trained. All other
+    networks are taken to use every layer.
+
+    Args:
+      layers: name in :data:`ACTIVATIONS`, or tap kinds.
+
+    Raises:
+      ValueError: unknown layers.
+    """
+    kinds, label = as_kinds(layers, ACTIVATIONS)
+    return Meter(f"influence({label})", kinds, "forward", _used)
 
 
 def channels(layers: str | tuple[str, ...] = "convlin") -> Meter:
@@ -95,6 +99,10 @@ def logits() -> Meter:
 def log_scale() -> Meter:
     """Logarithms of what cells were divided by, with ``norm="none"``, float[L]."""
     return Meter("log_scale", ("log_scale",), "forward", lambda a: a.value.sum())
+
+
+def _used(activation: Activation) -> Array:
+    return jnp.where(activation.used, jnp.float32(1), jnp.float32(0))
 
 
 def _channels(activation: Activation) -> Array:

@@ -1,14 +1,10 @@
 """Meters of which units are active for which images."""
 
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
 
-from jaxproxy.meters._activation import Activation
+from jaxproxy.measure import Activation, Meter, as_kinds
 from jaxproxy.meters._covariance import ACTIVATIONS
-from jaxproxy.meters._meter import Meter, as_kinds
-from jaxproxy.types import Array
-
-__all__ = ["activation_kernel", "activation_patterns"]
 
 _MAX_IMAGES = 16
 

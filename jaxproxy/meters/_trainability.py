@@ -2,21 +2,13 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
 
-from jaxproxy.meters._meter import Meter
+from jaxproxy.measure import Block, Meter, Model
 from jaxproxy.ops import channel_product, eigenvalues
-from jaxproxy.types import Array
-
-if TYPE_CHECKING:
-    from jaxproxy.network import Block
-    from jaxproxy.passes import Model
-
-__all__ = ["block_trainability", "trainability"]
 
 Signs = Callable[[int, int, tuple[int, ...]], Array]
 """(first, n, shape) -> float[n, *shape], random signs for outputs first, first+1..."""
@@ -34,7 +26,7 @@ def trainability() -> Meter:
       Lee and Ham, "AZ-NAS", CVPR 2024, section 3.2, arXiv:2403.19232.
     """
 
-    def measure(model: "Model") -> Array:
+    def measure(model: Model) -> Array:
         if model.network.blocks is None:
             raise ValueError("trainability needs a network with blocks; it has none")
 
@@ -48,7 +40,7 @@ def trainability() -> Meter:
     return Meter("trainability", (), "network", measure, needs_blocks=True, plain=False)
 
 
-def block_trainability(blocks: "Sequence[Block]", x: Array, signs: Signs) -> Array:
+def block_trainability(blocks: Sequence[Block], x: Array, signs: Signs) -> Array:
     """Readings float[T] of all layers of all blocks but the first, which has one."""
     first, *others = blocks
     x = first.apply(jax.tree.map(lambda leaf: leaf[0], first.params), x)
@@ -70,7 +62,7 @@ def block_trainability(blocks: "Sequence[Block]", x: Array, signs: Signs) -> Arr
 
 
 def _through(
-    block: "Block", x: Array, layer: tuple[object, Array]
+    block: Block, x: Array, layer: tuple[object, Array]
 ) -> tuple[Array, Array]:
     """Output of a layer, given its parameters and its output's gradient; a reading."""
     params, g_out = layer

@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
 
 from jaxproxy.ops._conv_cpu import (
     NARROW,
@@ -34,9 +34,6 @@ from jaxproxy.ops._platform import by_platform
 from jaxproxy.ops._product import channel_product
 from jaxproxy.ops._tiles import is_large
 from jaxproxy.ops._window import Window, dilated
-from jaxproxy.types import Array
-
-__all__ = ["conv", "conv_gradients", "conv_transpose"]
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 

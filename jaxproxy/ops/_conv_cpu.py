@@ -17,22 +17,11 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
 
 from jaxproxy.ops._product import channel_product
 from jaxproxy.ops._tiles import Tiling, is_large
 from jaxproxy.ops._window import Window
-from jaxproxy.types import Array
-
-__all__ = [
-    "NARROW",
-    "NARROW_DW",
-    "conv_rows",
-    "conv_taps",
-    "dw_rows",
-    "dw_taps",
-    "sum_over_tiles",
-]
 
 NARROW, NARROW_DW = 16, 64
 """Most channels for which rows are faster, and the kernel's gradient by rows."""

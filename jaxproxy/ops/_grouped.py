@@ -8,12 +8,9 @@ kernel of 7 x 7 seven times as long to compile.
 from functools import reduce
 
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
 
 from jaxproxy.ops._window import Window, dilated
-from jaxproxy.types import Array
-
-__all__ = ["depthwise_dw", "depthwise_rows", "grouped_dw"]
 
 
 def grouped_dw(shape: tuple[int, ...], window: Window, x: Array, dy: Array) -> Array:

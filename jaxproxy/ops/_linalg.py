@@ -7,11 +7,7 @@ each other for ever. So a batch is decomposed matrix by matrix.
 
 import jax
 import jax.numpy as jnp
-from jax import lax
-
-from jaxproxy.types import Array
-
-__all__ = ["eigenvalues", "log_determinant", "singular_values"]
+from jax import Array, lax
 
 
 def eigenvalues(matrix: Array) -> Array:

@@ -5,12 +5,9 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
 
 from jaxproxy.ops._product import channel_product
-from jaxproxy.types import Array
-
-__all__ = ["batch_norm", "channel_sum", "gram_moments", "gram_sums", "moments"]
 
 _LANES = 64
 

@@ -6,8 +6,6 @@ from typing import Any
 import jax
 from jax import lax
 
-__all__ = ["by_platform"]
-
 
 def by_platform(
     *operands: Any, cpu: Callable[..., Any], default: Callable[..., Any]

@@ -6,11 +6,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
-
-from jaxproxy.types import Array
-
-__all__ = ["avg_pool", "max_pool"]
+from jax import Array, lax
 
 
 def avg_pool(

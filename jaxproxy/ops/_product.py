@@ -7,12 +7,9 @@ split, and adding them up afterwards is as fast.
 """
 
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
 
 from jaxproxy.ops._platform import by_platform
-from jaxproxy.types import Array
-
-__all__ = ["channel_product"]
 
 _BLOCK = 256  # pixels; twice as many are split if there are 64 channels
 

@@ -10,11 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-from jax import lax
-
-from jaxproxy.types import Array
-
-__all__ = ["Tiling", "is_large"]
+from jax import Array, lax
 
 _TILE, _LARGE = 2**17, 2**18  # elements of an activation
 

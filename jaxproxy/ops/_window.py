@@ -2,8 +2,6 @@
 
 from typing import NamedTuple
 
-__all__ = ["Window", "dilated"]
-
 
 class Window(NamedTuple):
     """Static geometry of a convolution; each field is (height, width)."""

@@ -1,13 +1,11 @@
 """Accuracies of networks that were never trained."""
 
 import jax.numpy as jnp
+from jax import Array
 
+from jaxproxy.measure import Readings
 from jaxproxy.meters import accuracies_of_constants, accuracies_of_draws
 from jaxproxy.proxies._proxy import Proxy, data_setup
-from jaxproxy.readings import Readings
-from jaxproxy.types import Array
-
-__all__ = ["cv", "weight_agnostic"]
 
 
 def cv(*, draws: int = 100, inputs: str = "gaussian") -> Proxy:

@@ -1,13 +1,11 @@
 """The components of AZ-NAS; its fourth is ``macs``, and it adds up log ranks."""
 
 import jax.numpy as jnp
+from jax import Array
 
-from jaxproxy.meters import Meter, spectrum, trainability
+from jaxproxy.measure import Meter, Readings
+from jaxproxy.meters import spectrum, trainability
 from jaxproxy.proxies._proxy import Proxy
-from jaxproxy.readings import Readings
-from jaxproxy.types import Array
-
-__all__ = ["az_expressivity", "az_progressivity", "az_trainability"]
 
 _PAPER = "Lee and Ham, AZ-NAS, CVPR 2024, arXiv:2403.19232"
 _FEATURES = ("stem", "cell", "reduction")

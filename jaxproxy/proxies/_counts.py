@@ -4,8 +4,6 @@ import numpy as np
 
 from jaxproxy.proxies._proxy import Proxy
 
-__all__ = ["macs", "params"]
-
 
 def params() -> Proxy:
     """Trainable parameters of the network that is trained, whatever the fidelity."""

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from jaxproxy.proxies._proxy import Proxy
-from jaxproxy.types import Array, Batch, Fidelity
+from jaxproxy.types import Batch, Fidelity
 
 if TYPE_CHECKING:
-    from jaxproxy.spaces import Space
-    from jaxproxy.spaces._nasbench201_collapse import Collapsed
+    from jaxproxy.spaces import EqualWeights, Space
 
 MODES = ("paper", "stable")
 
@@ -81,7 +81,7 @@ def check_mode(mode: str) -> None:
         raise ValueError(f"unknown epsinas mode {mode!r}; choose from {MODES}")
 
 
-def equal_weights(space: "Space", fidelity: Fidelity, mode: str) -> "Collapsed":
+def equal_weights(space: "Space", fidelity: Fidelity, mode: str) -> "EqualWeights":
     """The one-channel network of a space, with float32's underflow or with none."""
     if space.collapsed is None:
         raise ValueError(
@@ -91,7 +91,7 @@ def equal_weights(space: "Space", fidelity: Fidelity, mode: str) -> "Collapsed":
 
 
 def pair_outputs(
-    network: "Collapsed", images: Array, weights: Sequence[float]
+    network: "EqualWeights", images: Array, weights: Sequence[float]
 ) -> Callable[[Array], Array]:
     """The logits ``float64[2, B]`` of a code with each of two weights."""
     values = jnp.asarray(weights, jnp.float64)

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from jaxproxy.proxies._epsinas import check_mode, equal_weights
-from jaxproxy.types import PRESETS, Array, Fidelity
+from jaxproxy.types import PRESETS, Fidelity
 
 if TYPE_CHECKING:
-    from jaxproxy.spaces import Space
-    from jaxproxy.spaces._nasbench201_collapse import Collapsed
+    from jaxproxy.spaces import EqualWeights, Space
 
 
 def search_weights(
@@ -72,7 +72,9 @@ def search_weights(
 
 
 @partial(jax.jit, static_argnums=0)
-def _varies(network: "Collapsed", images: Array, codes: Array, weights: Array) -> Array:
+def _varies(
+    network: "EqualWeights", images: Array, codes: Array, weights: Array
+) -> Array:
     """Whether a weight leaves an output that depends on the image, bool[W, N]."""
 
     def of_weight(weight: Array) -> Array:

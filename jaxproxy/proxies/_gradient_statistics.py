@@ -1,14 +1,11 @@
 """How gradients agree over batches and images."""
 
 import jax.numpy as jnp
+from jax import Array
 
+from jaxproxy.measure import Readings, Setup
 from jaxproxy.meters import gradient_agreement, gradient_snr, gradient_stability
 from jaxproxy.proxies._proxy import Proxy, data_setup
-from jaxproxy.readings import Readings
-from jaxproxy.setups import Setup
-from jaxproxy.types import Array
-
-__all__ = ["grad_sign", "xi_gsnr", "zico"]
 
 
 def zico(

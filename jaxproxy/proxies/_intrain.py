@@ -10,14 +10,12 @@ from collections.abc import Callable
 from typing import Literal, get_args
 
 import jax.numpy as jnp
+from jax import Array
 
-from jaxproxy.meters import Meter, covariance, gradient
+from jaxproxy.measure import Meter, Readings
+from jaxproxy.meters import covariance, gradient
+from jaxproxy.options import check_choices
 from jaxproxy.proxies._proxy import Proxy
-from jaxproxy.readings import Readings
-from jaxproxy.setups import check_choices
-from jaxproxy.types import Array
-
-__all__ = ["capacity", "gamma", "gradient_health", "intrain", "log_participation_ratio"]
 
 Coupling = Literal["product", "sum", "gamma", "o"]
 Dead = Literal["paper", "live"]

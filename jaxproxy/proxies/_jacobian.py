@@ -1,14 +1,12 @@
 """How gradients with respect to images correlate."""
 
 import jax.numpy as jnp
+from jax import Array
 
+from jaxproxy.measure import Readings
 from jaxproxy.meters import classes, input_correlation
 from jaxproxy.ops import eigenvalues
 from jaxproxy.proxies._proxy import Proxy, data_setup
-from jaxproxy.readings import Readings
-from jaxproxy.types import Array
-
-__all__ = ["epe_nas", "jacov"]
 
 _K = 1e-5
 

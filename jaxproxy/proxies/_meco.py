@@ -3,8 +3,6 @@
 from jaxproxy.meters import smallest_correlation
 from jaxproxy.proxies._proxy import Proxy, data_setup
 
-__all__ = ["meco"]
-
 
 def meco(*, layers: str = "leaf", inputs: str = "gaussian") -> Proxy:
     """Sum over layers of the smallest eigenvalue of the channels' correlations.

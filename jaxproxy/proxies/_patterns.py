@@ -1,14 +1,12 @@
 """Which units are active for which images, and what the tangent kernel says."""
 
 import jax.numpy as jnp
+from jax import Array
 
+from jaxproxy.measure import Readings
 from jaxproxy.meters import activation_kernel, activation_patterns, tangent_kernel
 from jaxproxy.ops import log_determinant
 from jaxproxy.proxies._proxy import Proxy, data_setup
-from jaxproxy.readings import Readings
-from jaxproxy.types import Array
-
-__all__ = ["linear_regions", "naswot", "ntk", "swap"]
 
 _TE_NAS = "Chen et al., TE-NAS, ICLR 2021, arXiv:2102.11535"
 

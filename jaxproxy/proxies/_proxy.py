@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import jax.numpy as jnp
+from jax import Array
 
-from jaxproxy.setups import Setup, check_choices
-from jaxproxy.types import Array
+from jaxproxy.measure import Setup
+from jaxproxy.options import check_choices
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from jaxproxy.meters import Meter
-    from jaxproxy.readings import Readings
+    from jaxproxy.measure import Meter, Readings
     from jaxproxy.spaces import Space
     from jaxproxy.types import Batch, Fidelity
 
@@ -82,7 +82,7 @@ def data_setup(inputs: str, **options: Any) -> Setup:
       **options: other fields of the setup.
 
     Raises:
-      ValueError: other inputs, or as :class:`~jaxproxy.setups.Setup`.
+      ValueError: other inputs, or as :class:`~jaxproxy.measure.Setup`.
     """
     check_choices(inputs=(inputs, ("gaussian", "images")))
     return Setup(inputs=inputs, **options)

@@ -1,7 +1,9 @@
 """Gradients and saliencies of weights at initialisation."""
 
 import jax.numpy as jnp
+from jax import Array
 
+from jaxproxy.measure import Readings, Setup
 from jaxproxy.meters import (
     channels,
     fisher_information,
@@ -13,21 +15,8 @@ from jaxproxy.meters import (
     weight_norm,
     weight_size,
 )
+from jaxproxy.options import check_choices
 from jaxproxy.proxies._proxy import Proxy, data_setup
-from jaxproxy.readings import Readings
-from jaxproxy.setups import Setup, check_choices
-from jaxproxy.types import Array
-
-__all__ = [
-    "dss",
-    "fisher",
-    "grad_norm",
-    "grasp",
-    "l2_norm",
-    "plain",
-    "snip",
-    "synflow",
-]
 
 _ABDELFATTAH = "Abdelfattah et al., Zero-cost proxies, ICLR 2021, arXiv:2101.08134"
 

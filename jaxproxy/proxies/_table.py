@@ -5,11 +5,7 @@ from collections.abc import Callable, Mapping
 
 from jaxproxy.options import make
 from jaxproxy.proxies._accuracy import cv, weight_agnostic
-from jaxproxy.proxies._az_nas import (
-    az_expressivity,
-    az_progressivity,
-    az_trainability,
-)
+from jaxproxy.proxies._az_nas import az_expressivity, az_progressivity, az_trainability
 from jaxproxy.proxies._counts import macs, params
 from jaxproxy.proxies._epsinas import epsinas
 from jaxproxy.proxies._gradient_statistics import grad_sign, xi_gsnr, zico
@@ -18,7 +14,6 @@ from jaxproxy.proxies._jacobian import epe_nas, jacov
 from jaxproxy.proxies._meco import meco
 from jaxproxy.proxies._patterns import linear_regions, naswot, ntk, swap
 from jaxproxy.proxies._proxy import Proxy
-from jaxproxy.proxies._readings import participation, variance
 from jaxproxy.proxies._saliency import (
     dss,
     fisher,
@@ -29,10 +24,9 @@ from jaxproxy.proxies._saliency import (
     snip,
     synflow,
 )
+from jaxproxy.proxies._statistics import participation, variance
 from jaxproxy.proxies._vkdnw import num_tensors, vkdnw_entropy
 from jaxproxy.proxies._zen import zen
-
-__all__ = ["PROXIES", "parse_proxy"]
 
 PROXIES: dict[str, Callable[..., Proxy]] = {
     "capacity": capacity,

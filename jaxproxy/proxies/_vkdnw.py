@@ -2,14 +2,11 @@
 
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
+from jaxproxy.measure import Readings, Setup
 from jaxproxy.meters import fisher_spectrum, weight_size
 from jaxproxy.proxies._proxy import Proxy
-from jaxproxy.readings import Readings
-from jaxproxy.setups import Setup
-from jaxproxy.types import Array
-
-__all__ = ["num_tensors", "vkdnw_entropy"]
 
 _PAPER = "Tybl and Neumann, VKDNW, 2025, arXiv:2502.04975"
 

@@ -1,14 +1,11 @@
 """Zen-score: how much the features of a Gaussian network move with its input."""
 
 import jax.numpy as jnp
+from jax import Array
 
+from jaxproxy.measure import Readings, Setup
 from jaxproxy.meters import features, logits, variance
 from jaxproxy.proxies._proxy import Proxy
-from jaxproxy.readings import Readings
-from jaxproxy.setups import Setup
-from jaxproxy.types import Array
-
-__all__ = ["zen"]
 
 
 def zen() -> Proxy:

@@ -4,22 +4,38 @@ from collections.abc import Callable
 from typing import Any
 
 from jaxproxy.options import make
-from jaxproxy.spaces._autoformer_space import autoformer
-from jaxproxy.spaces._mobilenetv2_space import mobilenetv2
-from jaxproxy.spaces._nasbench101_space import nasbench101
-from jaxproxy.spaces._nasbench201_space import nasbench201
+from jaxproxy.spaces._autoformer import autoformer
+from jaxproxy.spaces._equal_weights import EqualWeights
+from jaxproxy.spaces._mobilenetv2 import mobilenetv2
+from jaxproxy.spaces._models import (
+    Anatomy,
+    Model,
+    anatomy,
+    from_linen,
+    from_nnx,
+    model_space,
+)
+from jaxproxy.spaces._nasbench101 import nasbench101
+from jaxproxy.spaces._nasbench201 import nasbench201
 from jaxproxy.spaces._nasbench_macro_space import nasbench_macro
-from jaxproxy.spaces._nasbench_nlp_space import nasbench_nlp
-from jaxproxy.spaces._natsbench_sss_space import natsbench_sss
+from jaxproxy.spaces._nasbench_nlp import nasbench_nlp
+from jaxproxy.spaces._natsbench_sss import natsbench_sss
 from jaxproxy.spaces._space import Graph, Space
-from jaxproxy.spaces._transnasbench101_space import transnasbench101_micro
+from jaxproxy.spaces._transnasbench101 import transnasbench101_micro
 
 __all__ = [
     "SPACES",
+    "Anatomy",
+    "EqualWeights",
     "Graph",
+    "Model",
     "Space",
+    "anatomy",
     "autoformer",
+    "from_linen",
+    "from_nnx",
     "mobilenetv2",
+    "model_space",
     "nasbench101",
     "nasbench201",
     "nasbench_macro",

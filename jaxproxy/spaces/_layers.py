@@ -7,33 +7,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax import lax
+from jax import Array, lax
 
-from jaxproxy.draws import Draws
-from jaxproxy.network import Tap
+from jaxproxy.measure import WEIGHTS, Draws, Tap
 from jaxproxy.ops import avg_pool, batch_norm, conv
-from jaxproxy.setups import WEIGHTS
-from jaxproxy.types import Array
-
-__all__ = [
-    "BN",
-    "EPS",
-    "FIXED",
-    "Conv",
-    "ConvBN",
-    "Convs",
-    "Linear",
-    "Mode",
-    "Reduction",
-    "first_products",
-    "normalise",
-    "rescale",
-    "tapped_bn",
-    "tapped_conv",
-    "tapped_conv_bn",
-    "tapped_dense",
-    "tapped_ln",
-]
 
 EPS = 1e-5
 """Of BatchNorm and LayerNorm."""

@@ -20,25 +20,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxproxy.spaces._genes import all_codes, check_one, checked
+from jaxproxy.spaces._codes import all_codes, check_one, checked
 from jaxproxy.spaces._space import Graph
-
-__all__ = [
-    "BLOCKS",
-    "HEAD_WIDTH",
-    "KINDS",
-    "NUM_LAYERS",
-    "STAGES",
-    "STEM_WIDTH",
-    "cost",
-    "enumerate_codes",
-    "from_str",
-    "graph",
-    "num_macs",
-    "num_params",
-    "num_tensors",
-    "to_str",
-]
 
 BLOCKS = ("identity", "MB3_K3", "MB6_K5")
 KINDS = ((0, 0), (3, 3), (6, 5))

@@ -7,22 +7,20 @@ from functools import partial
 
 import jax
 from flax import nnx
+from jax import Array
 
-from jaxproxy import flow
-from jaxproxy.draws import Draws, drawn
-from jaxproxy.network import Network, Tap, from_nnx
-from jaxproxy.spaces._layers import (
-    Conv,
-    ConvBN,
-    Convs,
-    Linear,
-    Mode,
-    tapped_conv_bn,
+from jaxproxy.measure import (
+    Draws,
+    Network,
+    Tap,
+    drawn,
+    network_from_tapped,
+    scan,
+    switch,
 )
+from jaxproxy.spaces._layers import Conv, ConvBN, Convs, Linear, Mode, tapped_conv_bn
 from jaxproxy.spaces._nasbench_macro import HEAD_WIDTH, KINDS, STAGES, STEM_WIDTH
-from jaxproxy.types import Array, Fidelity
-
-__all__ = ["MacroNet", "network"]
+from jaxproxy.types import Fidelity
 
 
 def network(
@@ -50,7 +48,7 @@ def network(
         raise ValueError(
             f"nasbench_macro repeats no cells; cells must be 1, not {fidelity.cells}"
         )
-    return from_nnx(
+    return network_from_tapped(
         drawn(
             lambda draws: MacroNet(
                 width=fidelity.width,
@@ -58,8 +56,7 @@ def network(
                 mode=Mode(weights, norm, plain, portable=plain),
                 draws=draws,
             )
-        ),
-        tapped=True,
+        )
     )
 
 
@@ -128,7 +125,7 @@ class _Layers(nnx.Module):
         rows = code, self.down.stacked(), [convs.stacked() for convs in self.mobile]
         names = [f"layers.{first + i}" for i in range(len(code))]
         if self.stride == 1:
-            return flow.scan(tap, names, partial(self._layer, ""), x, rows)
+            return scan(tap, names, partial(self._layer, ""), x, rows)
         row = jax.tree.map(lambda leaf: leaf[0], rows)
         return self._layer(f"{names[0]}.", x, row, tap)
 
@@ -144,7 +141,7 @@ class _Layers(nnx.Module):
 
         halves = convs[:3], convs[3:]
         blocks = [identity, *(partial(self._mobile, prefix, half) for half in halves)]
-        x = flow.switch(tap, gene, blocks, x, remat=True)
+        x = switch(tap, gene, blocks, x, remat=True)
         x = self.mode.rescaled(f"{prefix}output", x, tap)
         return tap(f"{prefix}output", x, "cell")
 

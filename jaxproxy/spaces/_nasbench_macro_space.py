@@ -7,8 +7,6 @@ from jaxproxy.spaces._nasbench_macro_net import network
 from jaxproxy.spaces._space import Space
 from jaxproxy.types import Fidelity
 
-__all__ = ["nasbench_macro"]
-
 _PRESETS = {
     "paper": Fidelity(width=32, cells=1, batch_size=64, resolution=64),
     "fast": Fidelity(width=8, cells=1, batch_size=8, resolution=16),

@@ -10,8 +10,10 @@ import numpy as np
 from jaxproxy.types import PRESETS, Fidelity
 
 if TYPE_CHECKING:
-    from jaxproxy.network import Network
-    from jaxproxy.types import Array, Batch
+    from jax import Array
+
+    from jaxproxy.measure import Network
+    from jaxproxy.types import Batch
 
 
 _TRIES = 10_000
@@ -63,7 +65,7 @@ class Space:
         trained (not of the one that is scored at some fidelity).
       num_macs: code -> int64[...], multiply-adds of one image through that network.
       network: fidelity -> network that takes a code. It may also take, by keyword,
-        ``weights`` and ``norm`` (see :class:`~jaxproxy.setups.Setup`) and, if the
+        ``weights`` and ``norm`` (see :class:`~jaxproxy.measure.Setup`) and, if the
         network for taps cannot be differentiated freely, ``plain`` for one that can.
       num_tensors: code -> int64[...], named parameter tensors of that network;
         ``None`` where nobody counted them.

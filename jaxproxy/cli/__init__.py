@@ -1,0 +1,72 @@
+"""The command ``jaxproxy``.
+
+Options are fields of dataclasses. Everything slow to import is imported where it is
+used, so that ``jaxproxy --help`` answers at once.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+import tyro
+
+from jaxproxy.cli._commands import (
+    Ablate,
+    Correlate,
+    Draw,
+    Fsck,
+    List,
+    Matrix,
+    Plan,
+)
+from jaxproxy.cli._score import Score
+
+__all__ = ["main"]
+
+Command = Callable[[], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit code.
+
+    That is 2 for a mistake of the user or a failing disk, and 128 + the number of a
+    signal that stopped a run.
+
+    Args:
+      argv: arguments without the name of the program; those of the process by default.
+    """
+    try:
+        code = _parse(argv)()
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return 130
+    except ValueError as error:
+        print("jaxproxy: error:", " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # whoever reads, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _parse(argv: Sequence[str] | None) -> Command:
+    commands: dict[str, Callable[..., Command]] = {
+        "score": Score,
+        "correlate": Correlate,
+        "ablate": Ablate,
+        "matrix": Matrix,
+        "list": List,
+        "plan": Plan,
+        "draw": Draw,
+        "fsck": Fsck,
+    }
+    command = tyro.extras.subcommand_cli_from_dict(
+        commands,
+        prog="jaxproxy",
+        description="Rank neural architectures without training them.",
+        args=argv,
+    )
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("jaxproxy").setLevel(logging.INFO)
+    return command

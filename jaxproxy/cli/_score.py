@@ -1,0 +1,182 @@
+"""The command that scores.
+
+Options are fields of dataclasses. Everything slow to import is imported where it is
+used, so that ``jaxproxy --help`` answers at once.
+"""
+
+import dataclasses
+import time
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from jaxproxy.cli._commands import (
+    File,
+    Flag,
+    Folder,
+    Names,
+    Number,
+    Truths,
+    column_names,
+    show,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from jaxproxy.runs import Run
+    from jaxproxy.scoring import Scorer
+    from jaxproxy.spaces import Space
+    from jaxproxy.types import Fidelity
+
+
+_DEFAULT_SAMPLE = 100
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Score:
+    """Score architectures into a run folder, or finish a run that was stopped."""
+
+    space: Annotated[Positional[str], arg(metavar="SPACE")]
+    """Search space, such as nasbench201 or 'autoformer(size=small)'."""
+    out: Folder
+    """Run folder: new, or holding a run of the same request and settings."""
+    proxies: Names = ("intrain",)
+    """Proxies, variants and ensembles, such as intrain 'capacity(depth=sqrt)' vote."""
+    sample: Number = None
+    """Score this many random architectures; 100 if nothing else is asked for."""
+    all: Flag = False
+    """Score the whole space."""
+    archs: File = None
+    """Score the architectures in a file, one string a line; - is standard input."""
+    seed: int = 0
+    """Seed of --sample."""
+    preset: Literal["paper", "fast"] = "fast"
+    """Fidelity: size of the network and batch that are scored, and nothing else."""
+    width: Number = None
+    """Channels of the stem, in place of the preset's."""
+    cells: Number = None
+    """Cells per stage, in place of the preset's."""
+    batch_size: Number = None
+    """Images per batch, in place of the preset's."""
+    resolution: Number = None
+    """Side of the images in pixels, in place of the preset's."""
+    seeds: int = 1
+    """How many draws of weights and inputs; the score is their mean."""
+    num_classes: Number = None
+    """Outputs of the network, in place of the space's."""
+    images: File = None
+    """Images for proxies that take them: npz with x [N, R, R, 3] and labels y [N]."""
+    devices: Number = None
+    """Devices to use, all by default; on the CPU, each is a processor core."""
+    deduplicate: Flag = False
+    """Score one of each isomorphism class; default where that changes no score."""
+    no_deduplicate: Flag = False
+    """Score every distinct architecture."""
+    truth: Truths = ()
+    """Trained accuracies to correlate with: FILE.csv:COLUMN or analog."""
+
+    def __call__(self) -> int:
+        """Scores, and prints what was found."""
+        if self.deduplicate and self.no_deduplicate:
+            raise ValueError("give --deduplicate or --no-deduplicate, not both")
+        from jaxproxy.startup import set_up_jax
+
+        set_up_jax(self.devices)
+        from jaxproxy.analysis import correlations, load_truth
+        from jaxproxy.cli import _tables as tables
+        from jaxproxy.cli import _words as words
+        from jaxproxy.scoring import Interrupted
+
+        space = self._space()
+        codes, strings = self._request(space)
+        truths = [load_truth(spec) for spec in self.truth]  # before hours of scoring
+        scorer = self._scorer(space)
+        show(*words.request(scorer, len(codes), self.images is not None))
+        try:
+            run, speed = self._sweep(scorer, codes, strings)
+        except Interrupted as stop:  # which has been logged
+            return 128 + stop.signum
+        show(words.settings(run), speed)
+        first = column_names(self.proxies)[0]
+        show(tables.proxy_table(run), tables.top_table(run, first))
+        if truths:
+            show(*tables.correlation_tables(correlations(run, truths)))
+        show(f"the run is in {self.out}")
+        return 0
+
+    def _scorer(self, space: "Space") -> "Scorer":
+        from jaxproxy.analysis import expand
+        from jaxproxy.cli._files import read_images
+        from jaxproxy.scoring import make_scorer
+
+        images, labels = read_images(self.images) if self.images else (None, None)
+        return make_scorer(
+            space,
+            expand(column_names(self.proxies)),
+            fidelity=self._fidelity(space),
+            seeds=self.seeds,
+            images=images,
+            labels=labels,
+            devices=self.devices,
+        )
+
+    def _sweep(
+        self, scorer: "Scorer", codes: "np.ndarray", strings: list[str] | None
+    ) -> "tuple[Run, str]":
+        """The finished run, and how fast it went."""
+        from jaxproxy.cli._words import speed
+        from jaxproxy.runs import Run
+        from jaxproxy.scoring import sweep
+
+        before, begin = Run(self.out), time.perf_counter()
+        started = self.out.is_dir() and before.done()
+        finished = len(before.table(["index"])) if started else 0
+        run = sweep(
+            scorer,
+            codes,
+            self.out,
+            strings=strings,
+            deduplicate=self.deduplicate or (False if self.no_deduplicate else None),
+            part_size=_part_size(scorer.fidelity),
+        )
+        seconds = time.perf_counter() - begin
+        return run, speed(len(codes), finished, seconds)
+
+    def _space(self) -> "Space":
+        from jaxproxy.spaces import parse_space
+
+        given = {} if self.num_classes is None else {"num_classes": self.num_classes}
+        return parse_space(self.space, **given)
+
+    def _fidelity(self, space: "Space") -> "Fidelity":
+        names = ("width", "cells", "batch_size", "resolution")
+        given = {name: getattr(self, name) for name in names}
+        given = {name: value for name, value in given.items() if value is not None}
+        return dataclasses.replace(space.presets[self.preset], **given)
+
+    def _request(self, space: "Space") -> tuple["np.ndarray", list[str] | None]:
+        """Codes, and the strings they were given as."""
+        import numpy as np
+
+        from jaxproxy.cli._files import read_archs
+
+        if (self.sample is not None) + self.all + (self.archs is not None) > 1:
+            raise ValueError("give only one of --sample, --all and --archs")
+        if self.archs is not None:
+            strings, codes = read_archs(self.archs, space)
+            return codes, strings
+        if self.all:
+            if space.enumerate is None:
+                raise ValueError(f"{space.name} is too large for --all; use --sample")
+            return space.enumerate(), None
+        num = _DEFAULT_SAMPLE if self.sample is None else self.sample
+        return space.sample(np.random.default_rng(self.seed), num), None
+
+
+def _part_size(fidelity: "Fidelity") -> int:
+    """Architectures that a stop may lose; it must not depend on the machine."""
+    from jaxproxy.scoring import PART_SIZE
+
+    work = fidelity.batch_size * fidelity.resolution**2 * fidelity.width**2
+    return PART_SIZE if work * fidelity.cells < 2e7 else PART_SIZE // 10

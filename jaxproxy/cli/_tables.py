@@ -1,0 +1,221 @@
+"""Tables and captions for people (host code)."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from jaxproxy.analysis import (
+    MEASURES,
+    Ablation,
+    Column,
+    Matrix,
+    Record,
+    archs_of,
+    score_columns,
+)
+from jaxproxy.measure import Meter, Pass, make_passes
+from jaxproxy.proxies import Proxy
+from jaxproxy.runs import Run
+
+_HEADERS = {
+    "tau": "tau",
+    "rho": "rho",
+    "tau_top10": "tau\n10 %",
+    "rho_top10": "rho\n10 %",
+    "top10_top10": "top10\n/10 %",
+    "top64_top5": "top64\n/5 %",
+    "ndcg1000": "nDCG\n1000",
+}
+_CAPTION = (
+    "tau 10 %, rho 10 %: among the truly best 10 %. top10/10 %: share of them in the "
+    "predicted best 10 %. top64/5 %: how many of the 64 best predicted are truly in "
+    "the best 5 %. ties: pairs with equal scores."
+)
+
+
+_PARTIAL_CAPTION = (
+    "Correlation of what is left of the ranks of score and accuracy when the ranks of "
+    "the counts are regressed out: 0 for a proxy that only counts. -: it is a function "
+    "of them."
+)
+
+
+def correlation_tables(records: Sequence[Record]) -> Iterator[RenderableType]:
+    """One table for each truth and set, a row for each proxy."""
+    groups: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        groups.setdefault((record.truth, record.set), []).append(record)
+    for (truth, label), rows in groups.items():
+        where = "" if label == "all" else " without unreachable operations"
+        missing = rows[0].num_unknown
+        unknown = f" ({missing} more have no accuracy)" if missing else ""
+        title = f"{truth}: {rows[0].n} architectures{where}{unknown}"
+        columns = ("valid", "cover-\nage %", *_HEADERS.values(), "ties\n%")
+        table = make_table(title, "proxy", *columns)
+        for row in rows:
+            among = row.ranked_among
+            name = row.proxy + (f" (ranked among {among})" if among else "")
+            table.add_row(*map(Text, (name, *_cells(row))))
+        yield table
+    intervals = "Below a number: its 95 % interval." if records[0].intervals else ""
+    yield f"{_CAPTION} {intervals}".rstrip()
+
+
+def _cells(row: Record) -> Iterator[str]:
+    yield str(row.num_valid)
+    yield f"{100 * row.coverage:.1f}"
+    for measure in MEASURES:
+        digits = 1 if measure == "top64_top5" else 3
+        numbers = (getattr(row, measure), *row.intervals.get(measure, ()))
+        yield "\n".join(f"{number:.{digits}f}" for number in numbers)
+    yield f"{100 * row.score_ties:.2f}"
+
+
+def proxy_table(run: Run) -> Table:
+    """For each column, how many scores are invalid, and how far seeds spread."""
+    seeds = run.manifest["scorer"]["seeds"]
+    headers = ["proxy", "invalid", "lowest", "median", "highest"]
+    if len(seeds) > 1:
+        headers.append(f"mean standard error ({len(seeds)} seeds)")
+    table = make_table("scores", *headers)
+    for column in score_columns(run):
+        score = column.values[column.valid]
+        stats = np.quantile(score, [0, 0.5, 1]) if len(score) else [np.nan] * 3
+        cells = [str(int((~column.valid).sum())), *(f"{stat:.5g}" for stat in stats)]
+        if len(seeds) > 1:
+            cells.append(_spread(run, column))
+        table.add_row(*(Text(cell) for cell in (column.label, *cells)))
+    return table
+
+
+def _spread(run: Run, column: Column) -> str:
+    """Mean standard error over seeds; an ensemble has none, it ranks their means."""
+    if column.ranked_among:
+        return ""
+    error = run.table([f"{column.name}_se"])[0].to_numpy()[column.valid]
+    return f"{error.mean() if len(error) else np.nan:.3g}"
+
+
+def top_table(run: Run, by: str | None = None, num: int = 10) -> Table:
+    """The best architectures by one column, with the scores of all.
+
+    Args:
+      run: a run with finished parts.
+      by: name of a proxy or ensemble; the first proxy by default.
+      num: how many architectures.
+    """
+    columns = {column.name: column for column in score_columns(run)}
+    chosen = columns[by] if by in columns else next(iter(columns.values()))
+    order = np.argsort(-chosen.oriented, kind="stable")  # NaN comes last
+    best = order[: min(num, int(chosen.valid.sum()))]
+    archs = archs_of(run)
+    title, labels = f"best by {chosen.label}", [c.label for c in columns.values()]
+    table = make_table(title, "", *labels, "architecture")
+    for place, row in enumerate(best, 1):
+        scores = (f"{column.values[row]:.5g}" for column in columns.values())
+        table.add_row(*map(Text, (str(place), *scores, archs[row])))
+    return table
+
+
+def make_table(title: str, *headers: str) -> Table:
+    """An empty table: names to the left, numbers to the right."""
+    table = Table(
+        title=Text(title, "bold"),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=0,
+    )
+    for header in headers:
+        if header in ("proxy", "architecture"):
+            table.add_column(header, overflow="fold", min_width=16)
+        else:
+            width = max(map(len, header.split("\n")))
+            table.add_column(
+                Text(header), justify="right", overflow="fold", min_width=min(width, 10)
+            )
+    return table
+
+
+def matrix_tables(found: Matrix) -> Iterator[RenderableType]:
+    """The matrix, and for each truth the partial correlations."""
+    numbers = [str(place) for place in range(1, len(found.names) + 1)]
+    table = make_table(f"{found.measure} between columns", "", "proxy", *numbers)
+    for number, name, row in zip(numbers, found.names, found.values, strict=True):
+        table.add_row(*map(Text, (number, name, *map(_rho, row))))
+    yield table
+    for name, among in found.ranked_among.items():
+        yield f"{name} is ranked among {among} architectures."
+    sizes = [size for row in found.num_valid for size in row]
+    if min(sizes) < max(sizes):
+        counts = f"{min(sizes)} to {max(sizes)}"
+        yield f"Each pair: the {counts} architectures that are valid in both columns."
+    given = " and ".join(found.given)
+    for truth in dict.fromkeys(record.truth for record in found.partial):
+        headers = ("proxy", "archs", "rho", f"rho given {given}")
+        table = make_table(f"{truth}: beyond {given}", *headers)
+        for record in found.partial:
+            if record.truth == truth:
+                rhos = map(_rho, (record.rho, record.partial_rho))
+                table.add_row(*map(Text, (record.proxy, str(record.n), *rhos)))
+        yield table
+    if found.partial:
+        yield _PARTIAL_CAPTION
+
+
+def _rho(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def ablation_tables(ablation: Ablation) -> Iterator[RenderableType]:
+    """A table for each truth, best tau first, and what was left out."""
+    yield from correlation_tables(ablation.records)
+    if ablation.num_left_out:
+        yield f"{ablation.num_left_out} more variants need meters that the run lacks:"
+    for meter, number in ablation.left_out.items():
+        yield f"  {meter}: {number} variants"
+
+
+def plan_table(proxies: Sequence[Proxy]) -> Table:
+    """One row for every pass: its setup, what it runs, its meters and their proxies."""
+    table = make_table(
+        "for each architecture and seed",
+        *("weights", "input", "BatchNorm", "derivative of", "runs", "meters", "for"),
+    )
+    for run in make_passes(m for proxy in proxies for m in proxy.meters):
+        meters = [_named(meter, run) for meter in run.meters]
+        users = [p.name for p in proxies if set(p.meters) & set(run.meters)]
+        table.add_row(
+            run.setup.weights,
+            run.inputs,
+            run.setup.norm,
+            run.setup.loss.replace("_", " ") if _differentiates(run) else "-",
+            ", ".join(_runs(run)),
+            ", ".join(meters),
+            ", ".join(users),
+        )
+    return table
+
+
+def _named(meter: Meter, run: Pass) -> str:
+    """Without what the pass says; with the number of batches, if it reads fewer."""
+    fewer = run.setup.batches > meter.setup.batches
+    name = meter.name.removesuffix(meter.setup.label)
+    return f"{name} of the first {meter.setup.batches}" if fewer else name
+
+
+def _differentiates(run: Pass) -> bool:
+    return run.backward or bool(run.whole)
+
+
+def _runs(run: Pass) -> Iterator[str]:
+    times = "for every class, " if run.setup.loss == "logit" else ""
+    if run.taps:
+        yield f"{times}forward and backward" if run.backward else "forward"
+    if run.whole:
+        yield "the network as a whole"

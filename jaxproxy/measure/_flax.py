@@ -1,0 +1,174 @@
+"""What is known of Flax layers: kinds of taps, and how to measure and redraw them."""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen, nnx
+from jax import Array
+
+from jaxproxy.measure._random import normals
+from jaxproxy.measure._setup import NORMS, WEIGHTS
+from jaxproxy.options import check_choices
+
+
+class Layer(NamedTuple):
+    """What is known of a layer by its class."""
+
+    kind: str
+    features: tuple[int, ...] = ()
+    """Its outputs, over one or several last axes; none for normalisation."""
+
+
+_KINDS: dict[type, str] = {
+    **dict.fromkeys((linen.Conv, linen.ConvTranspose), "conv"),
+    **dict.fromkeys((nnx.Conv, nnx.ConvTranspose), "conv"),
+    **dict.fromkeys((linen.Dense, linen.DenseGeneral), "linear"),
+    **dict.fromkeys((nnx.Linear, nnx.LinearGeneral), "linear"),
+    **dict.fromkeys((linen.BatchNorm, nnx.BatchNorm), "bn"),
+    **dict.fromkeys((linen.LayerNorm, linen.GroupNorm, linen.InstanceNorm), "ln"),
+    **dict.fromkeys((nnx.LayerNorm, nnx.GroupNorm, nnx.InstanceNorm), "ln"),
+    **dict.fromkeys((linen.RMSNorm, nnx.RMSNorm), "ln"),
+}
+
+
+def find_layer(module: object) -> Layer | None:
+    """What is known of a module of either dialect, if it is a layer."""
+    kind = next((kind for t, kind in _KINDS.items() if isinstance(module, t)), None)
+    if kind is None or kind in ("bn", "ln"):
+        return kind and Layer(kind)
+    features = getattr(module, "features", None) or getattr(module, "out_features", ())
+    return Layer(kind, (features,) if isinstance(features, int) else tuple(features))
+
+
+def _tap_output(name: str, y: Array, layer: Layer, tap: Any) -> Array:
+    """An output through its tap, with all features in one last axis."""
+    if len(layer.features) < 2:
+        return tap(name, y, layer.kind)
+    flat = y.reshape(*y.shape[: -len(layer.features)], -1)
+    return tap(name, flat, layer.kind).reshape(y.shape)
+
+
+def tap_input(x: Array, tap: Any, norm: str) -> Array:
+    """The input through its tap."""
+    if norm == "none":
+        # Nothing is divided to stay in range, and what overflows is invalid.
+        tap("scale", jnp.zeros(1, x.dtype), "log_scale")
+    return tap("input", x, "input")
+
+
+def _normalised(
+    name: str, kind: str, module: Any, call: Callable[..., Array], args: Any,
+    kwargs: Any, norm: str, tap: Any,
+) -> Array:  # fmt: skip
+    """Output of a normalisation in a mode of ``setups.NORMS``."""
+    x, *others = args
+    x = tap(f"{name}.input", x, f"{kind}_input")
+    if norm == "none":
+        return tap(name, x, kind)
+    if norm == "fixed" and kind == "bn":
+        # Linen takes the flag from its module or its call, but not from both.
+        object.__setattr__(module, "use_running_average", True)
+        kwargs = {k: v for k, v in kwargs.items() if k != "use_running_average"}
+    return tap(name, call(x, *others, **kwargs), kind)
+
+
+def tap_layers(module: nnx.Module, tap: Any, norm: str) -> None:
+    """Puts a tap behind every layer of a module that lives for one trace only."""
+    for path, layer in list(nnx.iter_modules(module)):
+        if known := find_layer(layer):
+            name = ".".join(map(str, path))
+            layer.__class__ = _tapped_class(type(layer), name, known, tap, norm)
+
+
+def _tapped_class(base: type, name: str, layer: Layer, tap: Any, norm: str) -> type:
+    def call(self: Any, *args: Any, **kwargs: Any) -> Array:
+        inner = functools.partial(base.__call__, self)
+        if not layer.features:
+            return _normalised(name, layer.kind, self, inner, args, kwargs, norm, tap)
+        return _tap_output(name, inner(*args, **kwargs), layer, tap)
+
+    return type(base.__name__, (base,), {"__call__": call})
+
+
+def tap_parameters(params: Any, tap: Any, layers: dict[Any, Layer]) -> Any:
+    """Taps every parameter tensor under the path that it has in the tree."""
+
+    def tapped(path: tuple[Any, ...], weight: Array) -> Array:
+        names = [key.key for key in path]
+        kind = _parameter_kind(names, layers)
+        return tap.parameter(".".join(map(str, names)), weight, kind)
+
+    return jax.tree_util.tree_map_with_path(tapped, params)
+
+
+def _parameter_kind(names: list[Any], layers: dict[Any, Layer]) -> str:
+    """``conv_w``, ``linear_b``, ``bn_w``..., or ``other_w`` outside of known layers."""
+    layer = layers.get(tuple(names[:-1]))
+    if layer is None:
+        return "other_w"
+    return f"{layer.kind}_{'b' if names[-1] == 'bias' else 'w'}"
+
+
+def draw_weights(scheme: str | None, key: Array, params: Any, layers: Any) -> Any:
+    """Parameters with weights drawn anew, biases 0 and scales 1; or as they are."""
+    if scheme is None:
+        return params
+
+    def drawn(path: tuple[Any, ...], own: Array, numbers: Array) -> Array:
+        names = [key.key for key in path]
+        kind = _parameter_kind(names, layers)
+        if kind == "other_w":
+            return jnp.abs(own) if scheme == "abs" else own
+        if kind.endswith("_b"):
+            return jnp.zeros_like(own)
+        if kind in ("bn_w", "ln_w"):
+            return jnp.ones_like(own)
+        outputs = math.prod(layers[tuple(names[:-1])].features)
+        window = math.prod(own.shape[:-2]) if kind == "conv_w" else 1
+        z = numbers.reshape(own.shape)
+        return WEIGHTS[scheme](z, own.size // outputs, window * outputs)
+
+    leaves, tree = jax.tree_util.tree_flatten_with_path(params)
+    numbers = normals(key, [(i, own.size) for i, (_, own) in enumerate(leaves)])
+    return tree.unflatten(
+        [drawn(*leaf, z) for leaf, z in zip(leaves, numbers, strict=True)]
+    )
+
+
+def interceptor(tap: Any, norm: str) -> Callable[..., Any]:
+    """For ``linen.intercept_methods``: taps every layer, normalises by a mode."""
+    running: list[tuple[str, ...]] = []
+
+    def intercept(
+        call: Callable[..., Any],
+        args: Any,
+        kwargs: Any,
+        context: linen.module.InterceptorContext,
+    ) -> Any:
+        layer, path = find_layer(context.module), context.module.path
+        # A subclass that calls its parent's __call__ is one layer, not two.
+        if layer is None or context.method_name != "__call__" or path in running:
+            return call(*args, **kwargs)
+        name = ".".join(path)
+        running.append(path)
+        if layer.features:
+            y = _tap_output(name, call(*args, **kwargs), layer, tap)
+        else:
+            y = _normalised(
+                name, layer.kind, context.module, call, args, kwargs, norm, tap
+            )
+        running.pop()
+        return y
+
+    return intercept
+
+
+def check_modes(weights: str | None, norm: str) -> None:
+    """Raises ValueError for a name that ``setups`` does not have."""
+    check_choices(norm=(norm, NORMS))
+    if weights is not None:
+        check_choices(weights=(weights, WEIGHTS))

@@ -1,0 +1,60 @@
+"""Networks as pairs of pure functions, and a network bound to one architecture."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from jax import Array
+
+from jaxproxy.measure._meter import MeterSet
+from jaxproxy.measure._setup import cross_entropy
+from jaxproxy.measure._tap import Tap
+from jaxproxy.types import Batch
+
+Params = Any
+
+
+class Block(NamedTuple):
+    """n layers in a row that differ in their parameters only."""
+
+    apply: Callable[[Any, Array], Array]
+    """(parameters of one layer, x) -> its output, shaped like x if n > 1.
+
+    Can be differentiated by x, once and in reverse.
+    """
+    params: Any
+    """Parameters of all, stacked along a leading axis n."""
+
+
+class Network(NamedTuple):
+    """A network whose architecture is an argument."""
+
+    init: Callable[[Array], Params]
+    """key -> parameters, shared by all architectures."""
+    apply: Callable[[Params, Array, Array | None, Tap], Array]
+    """(parameters, x, code, tap) -> logits; ``code`` is None for a single network."""
+    blocks: Callable[[Params, Array | None], tuple[Block, ...]] | None = None
+    """(parameters, code) -> what turns images into features, block after block."""
+    choose: Callable[[Params, Array], Params] | None = None
+    """(parameters, code) -> those of the architecture, if they are not shared."""
+
+
+class Model(NamedTuple):
+    """A network bound to an architecture: what meters of the whole network read.
+
+    For a meter that asks for the ``plain`` network, its functions can be differentiated
+    with respect to parameters and inputs, and twice.
+    """
+
+    network: Network
+    params: Params
+    batch: Batch
+    """The first batch of the setup."""
+    code: Array | None
+    key: Array
+    """For what the meter draws."""
+    loss: Callable[[Array, Array], Array] = cross_entropy
+    """Of the task."""
+
+    def logits(self, params: Params, x: Array) -> Array:
+        """Returns the logits float[B, K] of images float[B, R, R, 3]."""
+        return self.network.apply(params, x, self.code, Tap(MeterSet(())))

@@ -1,0 +1,24 @@
+"""From codes to scores: any number of architectures and seeds, on any devices."""
+
+from jaxproxy.scoring._cost import COSTS, cost_class, summary
+from jaxproxy.scoring._population import Population, population
+from jaxproxy.scoring._program import bind_pass
+from jaxproxy.scoring._score import make_scorer, score
+from jaxproxy.scoring._scorer import BlockScores, Scorer
+from jaxproxy.scoring._sweep import PART_SIZE, Interrupted, sweep
+
+__all__ = [
+    "COSTS",
+    "PART_SIZE",
+    "BlockScores",
+    "Interrupted",
+    "Population",
+    "Scorer",
+    "bind_pass",
+    "cost_class",
+    "make_scorer",
+    "population",
+    "score",
+    "summary",
+    "sweep",
+]

@@ -1,0 +1,262 @@
+"""Readings and scores of a block of architectures: one compiled program.
+
+The architecture axis is a loop on each device, sharded over devices: under ``vmap`` a
+``switch`` would run every branch.
+"""
+
+import gc
+import inspect
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cached_property, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from jaxproxy.measure import (
+    BoundPass,
+    Network,
+    Pass,
+    PassInputs,
+    Slot,
+    cross_entropy,
+    make_batches,
+    make_passes,
+    read_passes,
+)
+from jaxproxy.proxies import Proxy
+from jaxproxy.scoring._devices import Devices
+from jaxproxy.spaces import Space
+from jaxproxy.types import Batch, Fidelity
+
+
+class BlockScores(NamedTuple):
+    """Scores of n codes on S seeds, on the host."""
+
+    scores: dict[str, np.ndarray]
+    """Proxy name -> float64[n, S]; what is not finite stays so."""
+    valid: dict[str, np.ndarray]
+    """Proxy name -> bool[n, S], whether the score means anything."""
+    readings: dict[str, np.ndarray]
+    """Meter name -> float[n, S, L, ...], or [n, S, M, L, ...] for M batches."""
+    present: dict[str, np.ndarray]
+    """Meter name -> bool[n, L], the slots an architecture has."""
+
+
+class _Drawn(NamedTuple):
+    """What is drawn for a seed, for all passes."""
+
+    weights: dict[str, Any]
+    """By scheme."""
+    batches: dict[str, Batch]
+    """By the label of ``Setup.shown``."""
+    key: Array
+    """For what meters of the whole network draw."""
+
+
+class BlockProgram:
+    """Scores of a block of codes by the readings of all passes, compiled once.
+
+    Attributes:
+      meters: the union of the proxies' meters.
+      passes: what is run for each architecture and seed, shared by the proxies.
+      num_traces: how often the program was traced.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        proxies: Sequence[Proxy],
+        *,
+        fidelity: Fidelity,
+        seeds: Sequence[int],
+        images: Batch,
+        devices: Devices,
+        block_size: int,
+    ) -> None:
+        """Takes what :class:`~jaxproxy.scoring.Scorer` takes; compiles nothing yet."""
+        self.meters = tuple(dict.fromkeys(m for p in proxies for m in p.meters))
+        self.passes = make_passes(self.meters)
+        self.num_traces = 0
+        self._space, self._fidelity, self._images = space, fidelity, images
+        self._proxies = [proxy for proxy in proxies if proxy.score is not None]
+        self._seeds, self._devices, self._block_size = seeds, devices, block_size
+        self._bound = [bind_pass(space, fidelity, one) for one in self.passes]
+        self._scratch: Any = None
+
+    def run(self, block: Array) -> BlockScores:
+        """Returns the scores of a sharded block int32[block size, G].
+
+        They are empty without meters.
+        """
+        if not self.meters:
+            return BlockScores({}, {}, {}, {})
+        # Donated: none is left here if a call is interrupted.
+        scratch, self._scratch = self._scratch, None
+        compiled = self._compiled
+        if scratch is None:
+            scratch = self._clear(self._seeded[0], block, None)
+        results = []
+        for inputs in self._seeded:
+            scratch, result = compiled(inputs, block, scratch)
+            results.append(result)
+        self._scratch = scratch
+        scores, valid, readings, present = zip(*jax.device_get(results), strict=True)
+        scores = {k: v.astype(np.float64) for k, v in _over_seeds(scores).items()}
+        return BlockScores(
+            scores, _over_seeds(valid), _over_seeds(readings), present[0]
+        )
+
+    @cached_property
+    def layout(self) -> dict[str, tuple[Slot, ...]]:
+        """Meter name -> its slots with kind, depth and channels."""
+        if not self.meters:
+            return {}
+        code = jax.ShapeDtypeStruct((len(self._space.choices),), jnp.int32)
+        read = partial(read_passes, self._bound)
+        inputs = self._inputs(self._traced.out_info)
+        return jax.eval_shape(read, inputs, code)[0].layout.slots
+
+    def _draw(self, seed: Array | int) -> "_Drawn":
+        """What the passes run on; equal weights and noise for equal seeds.
+
+        Weights of a scheme are the same in every mode, so they are drawn once.
+        """
+        weight_key, batch_key = jax.random.split(jax.random.key(seed))
+        drawn = _Drawn({}, {}, jax.random.fold_in(batch_key, 0))
+        for one in self._bound:
+            setup = one.spec.setup
+            if setup.weights not in drawn.weights:
+                drawn.weights[setup.weights] = one.network.init(weight_key)
+            if setup.shown.label not in drawn.batches:
+                drawn.batches[setup.shown.label] = make_batches(
+                    batch_key, setup, self._fidelity, self._space.num_classes,
+                    self._images, self._space.draw,
+                )  # fmt: skip
+        return drawn
+
+    def _inputs(self, drawn: "_Drawn") -> list[PassInputs]:
+        """For each pass; arrays are shared."""
+        setups = [one.spec.setup for one in self._bound]
+        return [
+            PassInputs(
+                drawn.weights[setup.weights],
+                drawn.batches[setup.shown.label],
+                drawn.key,
+            )
+            for setup in setups
+        ]
+
+    @cached_property
+    def _traced(self) -> jax.stages.Traced:
+        jitted = jax.jit(self._draw, out_shardings=self._devices.shared)
+        return jitted.trace(0)
+
+    @cached_property
+    def _compiled_draw(self) -> Future[jax.stages.Compiled]:
+        """The program that prepares a seed, compiled in the background."""
+        lowered = self._traced.lower()
+        pool = ThreadPoolExecutor(1)
+        compiled = pool.submit(lowered.compile)
+        pool.shutdown(wait=False)
+        return compiled
+
+    @cached_property
+    def _seeded(self) -> list[list[PassInputs]]:
+        draw = self._compiled_draw.result()
+        return [self._inputs(draw(seed)) for seed in self._seeds]
+
+    def _shapes(self) -> tuple[Any, Any]:
+        """Of what is inputs for a seed, and of a block of codes."""
+        inputs = self._inputs(self._traced.out_info)
+        codes = (self._block_size, len(self._space.choices))
+        block = jax.ShapeDtypeStruct(codes, jnp.int32)
+        return _on(self._devices.shared, inputs), _on(self._devices.by_arch, block)
+
+    @cached_property
+    def _compiled(self) -> jax.stages.Compiled:
+        """Program ``(inputs, codes, scratch)`` -> scratch, readings and scores."""
+        _ = self._compiled_draw  # compiles while this one is traced
+        kept = [meter.name for meter in self.meters if meter.keep]
+
+        def mapped(inputs: list[PassInputs], codes: Array, scratch: Any) -> Any:
+            def one(scratch: Any, code: Array) -> tuple[Any, Any]:
+                self.num_traces += 1
+                readings, scratch = read_passes(self._bound, inputs, code, scratch)
+                scores = {p.name: p.score(readings) for p in self._proxies if p.score}
+                valid = {
+                    p.name: p.is_valid(readings, scores[p.name]) for p in self._proxies
+                }
+                values = {name: readings.values[name] for name in kept}
+                mask = {name: readings.mask[name] for name in kept}
+                return scratch, (scores, valid, values, mask)
+
+            return lax.scan(one, scratch, codes)
+
+        shapes = self._shapes()
+        scratch = _on(self._devices.by_arch, jax.eval_shape(self._clear, *shapes, None))
+        with _no_collection():
+            lowered = self._devices.over_archs(mapped).lower(*shapes, scratch)
+        return lowered.compile()
+
+    @cached_property
+    def _clear(self) -> jax.stages.Wrapped:
+        """Makes the scratch of each device; to do so for every block would be slow."""
+
+        def mapped(inputs: list[PassInputs], codes: Array, _: None) -> Any:
+            pairs = zip(self._bound, inputs, strict=True)
+            return [one.scratch(own, codes[0]) for one, own in pairs]
+
+        return self._devices.over_archs(mapped)
+
+
+def bind_pass(space: Space, fidelity: Fidelity, spec: Pass) -> BoundPass:
+    """Returns a pass with the networks of a space.
+
+    Raises:
+      ValueError: the space has no network for the setup.
+    """
+    modes = spec.setup.modes
+    network = _make_network(space, fidelity, modes)
+    loss = space.loss or cross_entropy
+    if not any(meter.plain for meter in spec.whole):
+        return BoundPass(spec, network, network, loss)
+    # A space whose only network can be differentiated freely has no such mode.
+    if "plain" in inspect.signature(space.network).parameters:
+        modes = {**modes, "plain": True}
+    return BoundPass(spec, network, _make_network(space, fidelity, modes), loss)
+
+
+def _make_network(space: Space, fidelity: Fidelity, modes: dict[str, Any]) -> Network:
+    known = inspect.signature(space.network).parameters
+    missing = [f"{name}={value}" for name, value in modes.items() if name not in known]
+    if missing:
+        raise ValueError(f"{space.name} has no network with {', '.join(missing)}")
+    return space.network(fidelity, **modes)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Collecting garbage took a quarter of tracing, which makes little of it."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _on(sharding: jax.sharding.Sharding, shapes: Any) -> Any:
+    """Shapes with a sharding."""
+    return jax.tree.map(
+        lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=sharding), shapes
+    )
+
+
+def _over_seeds(results: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {k: np.stack([r[k] for r in results], axis=1) for k in results[0]}

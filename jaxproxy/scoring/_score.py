@@ -1,0 +1,178 @@
+"""How to get scores: arguments checked, defaults chosen, a :class:`Scorer` made."""
+
+import hashlib
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxproxy.options import check_choices
+from jaxproxy.proxies import Proxy, grey_images, parse_proxy
+from jaxproxy.scoring._scorer import Scorer
+from jaxproxy.spaces import Space
+from jaxproxy.types import Batch, Fidelity
+
+
+def make_scorer(
+    space: Space,
+    proxies: Sequence[Proxy | str],
+    *,
+    fidelity: Fidelity | str = "paper",
+    seeds: int | Sequence[int] = 1,
+    images: np.ndarray | Array | None = None,
+    labels: np.ndarray | Array | None = None,
+    devices: int | Sequence[jax.Device] | None = None,
+    block_size: int | None = None,
+) -> Scorer:
+    """A scorer of a space's architectures.
+
+    Args:
+      space: for instance ``spaces.nasbench201()``.
+      proxies: proxies, or names and variants such as ``"intrain(layers=relu)"``.
+      fidelity: size of network and batch, or the name of a preset.
+      seeds: how many (0, 1...), or which; each draws its own weights and inputs.
+      images: float[N, R, R, 3] for the proxies that take images; epsinas takes grey
+        ones by default.
+      labels: integer[N], the classes of the images, for proxies with a loss; 0 by
+        default.
+      devices: how many local devices, or which; all of them by default.
+      block_size: codes per compiled call, rounded up to a multiple of the devices;
+        by default so that a block takes about a second.
+
+    Raises:
+      ValueError: an argument that cannot be used, with the choices.
+    """
+    chosen = [parse_proxy(p) if isinstance(p, str) else p for p in proxies]
+    names = [proxy.name for proxy in chosen]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"give at least one proxy, and each once, not {names}")
+    if isinstance(fidelity, str):
+        check_choices(preset=(fidelity, space.presets))
+        fidelity = space.presets[fidelity]
+    numbers = _seeds(seeds)
+    used = _devices(devices)
+    if block_size is None:
+        block_size = _block_size(fidelity)
+    if block_size < 1:
+        raise ValueError(f"block_size must be at least 1, got {block_size}")
+    needy = [
+        p.name for p in chosen if any(m.setup.inputs == "images" for m in p.meters)
+    ]
+    if images is None and needy:
+        raise ValueError(f"{needy[0]} is scored on images; none were given")
+    given = _checked_images(images, labels, space.num_classes)
+    source = "grey images, 64 of 32x32"
+    if images is not None:
+        source = _digest(given, labels is not None)
+    return Scorer(
+        space,
+        chosen,
+        fidelity=fidelity,
+        seeds=numbers,
+        images=given,
+        image_source=source,
+        devices=used,
+        block_size=-(-block_size // len(used)) * len(used),
+    )
+
+
+def score(
+    space: Space,
+    archs: Sequence[str] | np.ndarray | None = None,
+    proxies: Sequence[Proxy | str] = ("intrain",),
+    **options: Any,
+) -> dict[str, np.ndarray]:
+    """Scores of architectures, proxy name -> float64[N], averaged over seeds.
+
+    Args:
+      space: where the architectures come from.
+      archs: N strings, or codes int[N, G]; by default all, if they can be enumerated.
+      proxies: as in :func:`make_scorer`, which also takes the ``options``.
+      **options: see :func:`make_scorer`.
+
+    Raises:
+      ValueError: no architectures, wrong ones, or as :func:`make_scorer`.
+    """
+    if archs is None:
+        if space.enumerate is None:
+            raise ValueError(f"{space.name} is too large to score as a whole")
+        archs = space.enumerate()
+    if not len(archs):
+        raise ValueError("give at least one architecture to score")
+    if not isinstance(archs, np.ndarray):
+        archs = np.stack([space.from_str(arch) for arch in archs])
+    codes = space.check_codes(archs)
+    options.setdefault("block_size", min(len(codes), 256))
+    scorer = make_scorer(space, proxies, **options)
+    means = {k: v.mean(1) for k, v in scorer.score(codes).scores.items()}
+    means |= scorer.counts(codes)
+    return {proxy.name: means[proxy.name] for proxy in scorer.proxies}
+
+
+def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
+    numbers = range(seeds) if isinstance(seeds, int) else [*map(operator.index, seeds)]
+    # A seed is traced as an int32, so that seeds share one compiled program.
+    wrong = len(set(numbers)) < len(numbers) or any(not 0 <= n < 2**31 for n in numbers)
+    if wrong or not numbers:
+        raise ValueError(
+            f"seeds must be distinct, at least one, and in [0, 2**31), got {seeds!r}"
+        )
+    return tuple(numbers)
+
+
+def _devices(devices: int | Sequence[jax.Device] | None) -> list[jax.Device]:
+    local = jax.local_devices()
+    if devices is None:
+        return local
+    if not isinstance(devices, int):
+        if not devices:
+            raise ValueError("give at least one device")
+        return list(devices)
+    if not 1 <= devices <= len(local):
+        raise ValueError(
+            f"devices={devices}, but this process has {len(local)}; on CPU, "
+            "jaxproxy.set_up_jax(n) makes more, before JAX is used"
+        )
+    return local[:devices]
+
+
+def _block_size(fidelity: Fidelity) -> int:
+    """A power of two, at least 16, that takes about a second on two CPU cores."""
+    pixels = fidelity.batch_size * fidelity.resolution**2
+    work = pixels * fidelity.width**2 * fidelity.cells
+    return 2 ** int(np.clip(np.log2(4e8 / work), 4, 9))
+
+
+def _checked_images(
+    images: np.ndarray | Array | None, labels: np.ndarray | Array | None, classes: int
+) -> Batch:
+    if images is None:
+        if labels is not None:
+            raise ValueError("labels without images")
+        images = grey_images(64, 32)
+    shape = np.shape(images)
+    if len(shape) != 4 or shape[1] != shape[2] or shape[3] != 3:
+        raise ValueError(f"images must be [N, R, R, 3], not {list(shape)}")
+    if not np.isfinite(images).all():
+        raise ValueError("images contain NaN or infinity")
+    y = np.zeros(shape[0], int) if labels is None else np.asarray(labels)
+    if y.shape != shape[:1] or not np.issubdtype(y.dtype, np.integer):
+        raise ValueError(f"labels must be integers [{shape[0]}], not {list(y.shape)}")
+    if y.size and not 0 <= y.min() <= y.max() < classes:
+        raise ValueError(
+            f"labels must be from 0 to {classes - 1}, not {y.min()} to {y.max()}"
+        )
+    return Batch(jnp.asarray(images, jnp.float32), jnp.asarray(y, jnp.int32))
+
+
+def _digest(images: Batch, labelled: bool) -> str:
+    data = np.ascontiguousarray(images.x)
+    text = f"{list(data.shape)} sha256:{hashlib.sha256(data.tobytes()).hexdigest()}"
+    if not labelled:
+        return text
+    labels = hashlib.sha256(np.ascontiguousarray(images.y).tobytes()).hexdigest()
+    return f"{text}, labels sha256:{labels}"

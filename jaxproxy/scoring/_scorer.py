@@ -1,0 +1,181 @@
+"""Scores of any number of architectures, in blocks of one fixed shape.
+
+Nothing is compiled twice, and no score depends on how many architectures are asked for.
+One seed means one set of weights, inputs and labels, shared by all architectures.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import cached_property, partial
+from typing import Any
+
+import jax
+import numpy as np
+from jax import Array, lax
+
+from jaxproxy.measure import Meter, Pass, Slot, make_batch
+from jaxproxy.proxies import Proxy
+from jaxproxy.scoring._balance import blocks, deal, merge_blocks
+from jaxproxy.scoring._devices import Devices
+from jaxproxy.scoring._program import BlockProgram, BlockScores
+from jaxproxy.spaces import Space
+from jaxproxy.types import Batch, Fidelity
+
+
+class Scorer:
+    """A compiled scorer; :func:`~jaxproxy.scoring.make_scorer` makes it.
+
+    Attributes:
+      space: where codes come from.
+      proxies: what is computed; those with ``count`` are left to :meth:`counts`.
+      fidelity: size of the network and batch.
+      seeds: int, one set of weights and inputs each.
+      block_size: codes per compiled call, a multiple of ``num_devices``.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        proxies: Sequence[Proxy],
+        *,
+        fidelity: Fidelity,
+        seeds: Sequence[int],
+        images: Batch,
+        image_source: str,
+        devices: Sequence[jax.Device],
+        block_size: int,
+    ) -> None:
+        """Takes checked arguments; compiles nothing yet."""
+        self.space, self.fidelity = space, fidelity
+        self.proxies, self.seeds = tuple(proxies), tuple(seeds)
+        self.block_size, self.num_devices = block_size, len(devices)
+        self._images, self._image_source = images, image_source
+        self._devices = Devices.of(devices)
+        self._program = BlockProgram(
+            space, self.proxies, fidelity=fidelity, seeds=self.seeds, images=images,
+            devices=self._devices, block_size=block_size,
+        )  # fmt: skip
+        self._other_traces = 0
+
+    def score_block(self, codes: np.ndarray) -> BlockScores:
+        """Returns scores of int[n, G] codes, n at most ``block_size``.
+
+        Fewer cost as much.
+
+        Raises:
+          ValueError: wrong codes, or too many.
+        """
+        codes = self.space.check_codes(codes)
+        if not 0 < len(codes) <= self.block_size:
+            raise ValueError(
+                f"a block has 1 to {self.block_size} codes, not {len(codes)}"
+            )
+        order = np.argsort(self.space.cost(codes), kind="stable")
+        # Padded with the cheapest; each device gets a slice, and all the same work.
+        padding = self.block_size - len(codes)
+        order = np.concatenate([np.repeat(order[:1], padding), order])
+        block = jax.device_put(codes[order[self._lanes]], self._devices.by_arch)
+        measured = self._program.run(block)
+        for proxy in self.proxies:
+            if proxy.program is not None:
+                scores = self._programmed(proxy, block)
+                measured.scores[proxy.name] = scores
+                measured.valid[proxy.name] = np.isfinite(scores)
+        places = np.argsort(self._lanes)[padding:]
+        return merge_blocks([measured], places[np.argsort(order[padding:])])
+
+    def score(self, codes: np.ndarray) -> BlockScores:
+        """Scores int[n, G] codes, any number of them, in blocks of like cost.
+
+        Raises:
+          ValueError: wrong codes, or none.
+        """
+        codes = self.space.check_codes(codes)
+        by_cost = np.argsort(self.space.cost(codes), kind="stable")
+        groups = [by_cost[block] for block in blocks(len(codes), self.block_size)]
+        scored = [self.score_block(codes[group]) for group in groups]
+        return merge_blocks(scored, np.argsort(np.concatenate(groups)))
+
+    def counts(self, codes: np.ndarray) -> dict[str, np.ndarray]:
+        """Exact counts on the host, proxy name -> float64[n]."""
+        counts = ((p.name, p.count) for p in self.proxies if p.count is not None)
+        return {n: np.asarray(count(self.space, codes), float) for n, count in counts}
+
+    def describe(self) -> dict[str, Any]:
+        """All that defines the numbers, for JSON; functions are known by name only."""
+        flags = ("default_prng_impl", "threefry_partitionable", "enable_x64")
+        return {
+            "space": self.space.name,
+            "num_classes": self.space.num_classes,
+            **self.space.settings,
+            "proxies": [proxy.name for proxy in self.proxies],
+            "lower_is_better": [p.name for p in self.proxies if not p.higher_is_better],
+            "meters": [meter.name for meter in self.meters],
+            "fidelity": dataclasses.asdict(self.fidelity),
+            "seeds": list(self.seeds),
+            "images": self._image_source,
+            "inputs": "gaussian",
+            "jax": {flag: getattr(jax.config, f"jax_{flag}") for flag in flags},
+        }
+
+    @property
+    def meters(self) -> tuple[Meter, ...]:
+        """The union of the proxies' meters."""
+        return self._program.meters
+
+    @property
+    def passes(self) -> tuple[Pass, ...]:
+        """What is run for each architecture and seed, shared by the proxies."""
+        return self._program.passes
+
+    @property
+    def num_traces(self) -> int:
+        """How often a program was traced, so that tests can count compilations."""
+        return self._program.num_traces + self._other_traces
+
+    @property
+    def layout(self) -> dict[str, tuple[Slot, ...]]:
+        """Meter name -> its slots with kind, depth and channels."""
+        return self._program.layout
+
+    @cached_property
+    def slots(self) -> dict[str, list[str]]:
+        """Meter name -> names of its slots."""
+        return {m: [slot.name for slot in slots] for m, slots in self.layout.items()}
+
+    @cached_property
+    def _lanes(self) -> np.ndarray:
+        """Ranks by cost in the order of the devices' slices of a block."""
+        slice_size = self.block_size // self.num_devices
+        return np.concatenate(deal(self.block_size, slice_size))
+
+    def _programmed(self, proxy: Proxy, block: Array) -> np.ndarray:
+        """Scores float64[n, S] of a proxy with a pass of its own."""
+        # Before x64 is enabled, under which other numbers would be drawn.
+        batches = [self._images] if proxy.inputs == "images" else self._noise
+        with jax.enable_x64(True) if proxy.x64 else nullcontext():
+            run = self._others[proxy.name]
+            columns = [jax.device_get(run(batch, block, None)) for batch in batches]
+        # The user's images are the same for all seeds.
+        columns *= len(self.seeds) // len(columns)
+        return np.stack(columns, axis=1).astype(float)
+
+    @cached_property
+    def _noise(self) -> list[Batch]:
+        keys = [jax.random.split(jax.random.key(seed))[1] for seed in self.seeds]
+        space = self.space
+        draw = space.draw or partial(make_batch, num_classes=space.num_classes)
+        return [draw(key, self.fidelity) for key in keys]
+
+    @cached_property
+    def _others(self) -> dict[str, Callable[..., Any]]:
+        made = ((p.name, p.program) for p in self.proxies)
+        return {name: self._compile(make) for name, make in made if make is not None}
+
+    def _compile(self, make: Callable[..., Callable[[Array], Array]]) -> Any:
+        def mapped(batch: Batch, codes: Array, _: None) -> Array:
+            self._other_traces += 1
+            return lax.map(make(self.space, self.fidelity, batch), codes)
+
+        return self._devices.over_archs(mapped)

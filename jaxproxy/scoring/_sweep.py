@@ -1,0 +1,294 @@
+"""Scores any number of architectures into a run folder (host code).
+
+The request is cut into parts that depend on the codes alone, so a run that was stopped
+anywhere goes on anywhere: on other devices, on another host. A part is scored in blocks
+of the scorer's fixed size and becomes durable as a whole; no more than one is held in
+memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import platform
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from jaxproxy.runs import Run, StoreError, readings_table, rows_table
+from jaxproxy.scoring._balance import blocks, deal, merge_blocks
+from jaxproxy.scoring._program import BlockScores
+from jaxproxy.scoring._progress import caught_signals, show_progress
+from jaxproxy.scoring._scorer import Scorer
+from jaxproxy.spaces import Space
+
+if TYPE_CHECKING:  # slow to import
+    import pyarrow as pa
+
+
+#: Classes per part. Not derived from the scorer's block size, which may depend on the
+#: devices. A stop loses at most one part: take fewer where one class costs seconds.
+PART_SIZE = 1000
+
+_LOGGER = logging.getLogger("jaxproxy")
+
+
+class Interrupted(Exception):
+    """A signal stopped a sweep; every finished part is kept.
+
+    Attributes:
+      signum: the signal; a command exits with ``128 + signum``.
+      done: architectures in finished parts.
+      total: architectures requested.
+    """
+
+    def __init__(self, run: Run, signum: int, done: int, total: int) -> None:
+        """Says how to go on."""
+        super().__init__(
+            f"stopped by {signal.Signals(signum).name}: {done} of {total} archs are "
+            f"kept in {run.path}; the same call resumes the run"
+        )
+        self.signum, self.done, self.total = signum, done, total
+
+
+def sweep(
+    scorer: Scorer,
+    codes: np.ndarray,
+    out: str | os.PathLike[str],
+    *,
+    strings: Sequence[str] | None = None,
+    progress: bool = True,
+    deduplicate: bool | None = None,
+    part_size: int = PART_SIZE,
+) -> Run:
+    """Scores architectures into a run folder, or finishes a run that was stopped.
+
+    On SIGINT or SIGTERM (in the main thread) the current block is finished, the
+    unfinished part is dropped, and :class:`Interrupted` is raised; a second signal acts
+    as if there were no sweep.
+
+    Args:
+      scorer: what to compute.
+      codes: int[N, G], the request; repetitions are allowed and are rows of their own.
+      out: the run folder: new, or holding a run of the same request and scorer.
+      strings: the column ``arch``, N of them; by default the space's own strings.
+      progress: show a bar on a terminal; elsewhere log a line every 5 seconds, at level
+        INFO of the logger ``jaxproxy``.
+      deduplicate: score one representative of each isomorphism class and report it for
+        all requested members (exact counts, such as parameters, are always those of the
+        member). False scores each distinct code as it is. By default true if every
+        proxy but the counts is ``invariant`` and the space's classes are of equals, so
+        that no score depends on the choice.
+      part_size: classes per part, at least 1.
+
+    Returns:
+      The complete run.
+
+    Raises:
+      ValueError: the request is empty or malformed.
+      StoreError: the folder holds something else, or cannot be written.
+      Interrupted: a signal came.
+    """
+    codes = scorer.space.check_codes(codes)
+    if strings is None:
+        strings = [scorer.space.to_str(code) for code in codes]
+    if not 0 < len(codes) == len(strings):
+        raise ValueError(f"{len(codes)} codes, {len(strings)} strings; pair at least 1")
+    if part_size < 1:
+        raise ValueError(f"part_size must be at least 1, got {part_size}")
+    if deduplicate is None:
+        invariant = all(p.invariant for p in scorer.proxies if p.count is None)
+        deduplicate = invariant and scorer.space.same_in_class
+    plan = _make_plan(scorer.space, codes, strings, part_size, deduplicate)
+    manifest = {
+        "format": 1,
+        "scorer": scorer.describe(),
+        "archs_sha256": _sha256(codes.tobytes(), "\n".join(strings).encode()),
+        "num_archs": len(codes),
+        "num_classes": len(plan.classes),
+        "part_size": part_size,
+        "deduplicate": deduplicate,
+        # a later version's cost model or classes could deal other parts
+        "plan_sha256": _sha256(plan.classes.tobytes(), plan.class_of_row.tobytes()),
+        "environment": _environment(scorer),
+    }
+    run = Run.create(out, manifest)
+    _score_parts(scorer, plan, run, progress)
+    return run
+
+
+class _Part(NamedTuple):
+    """The architectures of a part.
+
+    Attributes:
+      index: int64[n], ascending positions in the request.
+      strings: n architecture strings.
+      codes: int32[n, G], as requested.
+      classes: int32[C, G], the representatives to score.
+      class_strings: object[C], their architecture strings.
+      class_of_row: int64[n], position in ``classes``.
+    """
+
+    index: np.ndarray
+    strings: list[str]
+    codes: np.ndarray
+    classes: np.ndarray
+    class_strings: np.ndarray
+    class_of_row: np.ndarray
+
+
+class _Plan(NamedTuple):
+    """What is scored, and where the request finds it.
+
+    Attributes:
+      codes: int32[N, G], the request.
+      strings: the request as it is reported.
+      classes: int32[C, G], representatives in the order of scoring: part ``i`` is
+        ``classes[i * part_size:(i + 1) * part_size]``, ascending in cost.
+      class_of_row: int64[N], position in ``classes`` of each requested code.
+      rows: int64[n] of each part, ascending positions in the request.
+      part_size: classes per part.
+    """
+
+    codes: np.ndarray
+    strings: Sequence[str]
+    classes: np.ndarray
+    class_of_row: np.ndarray
+    rows: list[np.ndarray]
+    part_size: int
+
+    def part(self, space: Space, number: int) -> _Part:
+        """Returns the architectures of one part."""
+        rows, start = self.rows[number], number * self.part_size
+        classes = self.classes[start : start + self.part_size]
+        return _Part(
+            index=rows,
+            strings=[self.strings[row] for row in rows],
+            codes=self.codes[rows],
+            classes=classes,
+            class_strings=np.array([space.to_str(code) for code in classes], object),
+            class_of_row=self.class_of_row[rows] - start,
+        )
+
+
+def _make_plan(
+    space: Space,
+    codes: np.ndarray,
+    strings: Sequence[str],
+    part_size: int,
+    deduplicate: bool,
+) -> _Plan:
+    scored = np.stack([space.canonical(c) for c in codes]) if deduplicate else codes
+    classes, class_of_row = np.unique(scored, axis=0, return_inverse=True)
+    by_cost = np.argsort(space.cost(classes), kind="stable")
+    order = by_cost[np.concatenate(deal(len(classes), part_size))]
+    class_of_row = np.argsort(order)[class_of_row.reshape(-1)]
+    part_of_row = class_of_row // part_size
+    ends = np.cumsum(np.bincount(part_of_row))[:-1]
+    rows = np.split(np.argsort(part_of_row, kind="stable"), ends)
+    return _Plan(codes, strings, classes[order], class_of_row, rows, part_size)
+
+
+def _score_parts(scorer: Scorer, plan: _Plan, run: Run, progress: bool) -> None:
+    finished, total = run.done(), len(plan.codes)
+    done = _check_finished(run, plan, finished) if finished else 0
+    with (
+        caught_signals() as caught,
+        show_progress(done, total, progress) as advance,
+    ):
+
+        def check_signals() -> None:
+            if caught:
+                error = Interrupted(run, caught[0], done, total)
+                _LOGGER.warning("%s", error)
+                raise error
+
+        for number in sorted(set(range(len(plan.rows))) - finished):
+            part = plan.part(scorer.space, number)
+            tables = _score_part(scorer, part, check_signals, advance)
+            run.write_part(number, *tables)
+            done += len(part.index)
+        check_signals()  # in the last block: the caller must not go on unaware
+
+
+def _check_finished(run: Run, plan: _Plan, finished: set[int]) -> int:
+    """Number of finished rows; raises if parts are damaged or not of this plan."""
+    rows = [r for number, r in enumerate(plan.rows) if number in finished]
+    index = run.table(["index"])["index"].to_numpy()
+    if not np.array_equal(index, np.sort(np.concatenate([*rows, index[:0]]))):
+        raise StoreError(f"{run.path} has parts that are not of this request")
+    return len(index)
+
+
+def _score_part(
+    scorer: Scorer,
+    part: _Part,
+    before_block: Callable[[], None],
+    advance: Callable[[int], None],
+) -> tuple[pa.Table, pa.Table | None]:
+    members = np.bincount(part.class_of_row)
+    groups, scores = blocks(len(part.classes), scorer.block_size), []
+    for block in groups:
+        before_block()
+        scores.append(scorer.score_block(part.classes[block]))
+        advance(int(members[block].sum()))
+    scored = merge_blocks(scores, np.argsort(np.concatenate(groups)))
+    return _rows(scorer, part, scored), _readings(scorer, part, scored)
+
+
+def _rows(scorer: Scorer, part: _Part, scored: BlockScores) -> pa.Table:
+    """Returns a row for each requested architecture, its counts among them.
+
+    Members of a class may differ in what cannot reach the output, so exact counts are
+    those of the member and not of the representative.
+    """
+    scores, valid = {}, {}
+    counts = scorer.counts(part.codes)
+    for name in (proxy.name for proxy in scorer.proxies):
+        if name in counts:
+            column = counts[name][:, None]
+            scores[name] = np.repeat(column, len(scorer.seeds), axis=1)
+            valid[name] = np.isfinite(scores[name])
+        else:
+            scores[name] = scored.scores[name][part.class_of_row]
+            valid[name] = scored.valid[name][part.class_of_row]
+    class_archs = part.class_strings[part.class_of_row]
+    return rows_table(part.index, part.strings, class_archs, scores, valid)
+
+
+def _readings(scorer: Scorer, part: _Part, scored: BlockScores) -> pa.Table | None:
+    return readings_table(
+        part.class_strings,
+        scorer.seeds,
+        scored.readings,
+        scored.present,
+        {
+            name: [slot._asdict() for slot in scorer.layout[name]]
+            for name in scored.readings
+        },
+    )
+
+
+def _sha256(*data: bytes) -> str:
+    return hashlib.sha256(b"".join(data)).hexdigest()
+
+
+def _environment(scorer: Scorer) -> dict[str, Any]:
+    """Where and with what a run was made; recorded, but free to change on resume."""
+    versions = {}
+    for package in ("jaxproxy", "jax", "jaxlib", "flax", "numpy", "pyarrow"):
+        with suppress(metadata.PackageNotFoundError):  # jaxproxy in a bare checkout
+            versions[package] = metadata.version(package)
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "host": platform.node(),
+        "devices": scorer.num_devices,
+        "python": platform.python_version(),
+        "versions": versions,
+    }

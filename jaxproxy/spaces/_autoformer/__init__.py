@@ -1,0 +1,69 @@
+"""AutoFormer put together: encoding, network and counts."""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from jaxproxy.options import check_choices
+from jaxproxy.spaces._autoformer import _codes as host
+from jaxproxy.spaces._autoformer._network import network
+from jaxproxy.spaces._space import Space
+from jaxproxy.types import Fidelity
+
+__all__ = ["autoformer"]
+
+
+def autoformer(
+    *, size: str = "tiny", num_classes: int = 1000, resolution: int = 224
+) -> Space:
+    """Vision transformers of 12 to 16 blocks that differ in heads and MLPs.
+
+    The activations of their dense layers are of kind ``linear``: InTrain and capacity
+    want ``layers=linear``, for the patch embedding is the only convolution.
+
+    Args:
+      size: which supernet, ``"tiny"``, ``"small"`` or ``"base"``.
+      num_classes: 1000 for ImageNet.
+      resolution: of the data set, for multiply-adds and positions.
+
+    Raises:
+      ValueError: an unknown size, no class, or a resolution that patches of 16 pixels
+        do not fill.
+
+    References:
+      Chen et al., "AutoFormer", ICCV 2021, arXiv:2107.00651.
+    """
+    check_choices(size=(size, host.SUPERNETS))
+    if num_classes < 1:
+        raise ValueError(f"num_classes must be positive, not {num_classes}")
+    if resolution < host.PATCH or resolution % host.PATCH:
+        raise ValueError(
+            f"resolution must be a multiple of {host.PATCH}, got {resolution}"
+        )
+    supernet = host.SUPERNETS[size]
+    counted = {"num_classes": num_classes, "resolution": resolution}
+    num_macs = partial(host.num_macs, supernet, **counted)
+    return Space(
+        name="autoformer",
+        choices=supernet.choices,
+        num_classes=num_classes,
+        to_str=partial(host.to_str, supernet),
+        from_str=partial(host.from_str, supernet),
+        canonical=partial(host.canonical, supernet),
+        num_params=partial(host.num_params, supernet, **counted),
+        num_macs=num_macs,
+        num_tensors=partial(host.num_tensors, supernet),
+        network=partial(network, supernet=supernet, num_classes=num_classes),
+        cost=_relative(num_macs),
+        settings={"size": size, "macs_resolution": resolution},
+        presets={
+            "paper": Fidelity(width=64, cells=1, batch_size=64, resolution=64),
+            "fast": Fidelity(width=16, cells=1, batch_size=16, resolution=64),
+        },
+        graph=partial(host.graph, supernet),
+    )
+
+
+def _relative(count: Callable[[np.ndarray], np.ndarray]) -> Callable[..., np.ndarray]:
+    return lambda codes: np.asarray(count(codes), float)

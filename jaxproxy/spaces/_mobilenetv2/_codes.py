@@ -1,0 +1,210 @@
+"""The MobileNetV2 space of ZenNAS on the host: codes and exact counts.
+
+The network: a 3x3 convolution of stride 2, six stages of strides 2, 2, 2, 1, 2, 1, a
+1x1 convolution, global average pooling and a linear layer. A stage is a number of
+*sub-layers*, each of which is a pair of inverted residual blocks, the first with
+``bottleneck`` outputs and the second with ``out``; a block is a 1x1 convolution to
+``expansion`` times its own outputs, a depthwise convolution and a 1x1 convolution, all
+with BatchNorm. ReLU follows the first two and the block. This is what
+``SuperResIDWE{expansion}K{kernel}(in,out,stride,bottleneck,sub_layers)`` means in
+ZenNAS. The two stages of stride 1 may be absent.
+
+A code is ``int32[32]``: the stem's width; for each stage, the indices of its kernel and
+expansion, ``out``, ``bottleneck`` and its sub-layers; the width of the last layer.
+Widths are multiples of 8 (of 256 in the last layer) up to :data:`WIDEST`.
+
+MobileNetV2 itself is not in the space: it expands by the inputs of a block, has an odd
+number of blocks in most stages, and no ReLU behind a block.
+
+References:
+  Lin et al., "Zen-NAS", ICCV 2021, arXiv:2102.01063; also the space of ZiCo
+  (arXiv:2301.11300) and AZ-NAS (arXiv:2403.19232).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxproxy.spaces._space import Graph
+
+KERNELS, EXPANSIONS = (3, 5, 7), (1, 2, 4, 6)
+STRIDES = (2, 2, 2, 1, 2, 1)
+STEP, LAST_STEP = 8, 256
+STEM, WIDEST, LAST = 64, (64, 96, 192, 192, 320, 320), 2048
+"""Largest widths of the first convolution, of each stage and of the last one."""
+SUB_LAYERS = 5
+"""Most of a stage; the least is 1, or 0 if its stride is 1."""
+
+GENES = 5
+"""Of a stage."""
+
+
+def _stage_choices(stride: int, widest: int) -> tuple[int, ...]:
+    widths, depths = widest // STEP, SUB_LAYERS + (stride == 1)
+    return len(KERNELS), len(EXPANSIONS), widths, widths, depths
+
+
+CHOICES: tuple[int, ...] = (
+    STEM // STEP,
+    *(n for s, w in zip(STRIDES, WIDEST, strict=True) for n in _stage_choices(s, w)),
+    LAST // LAST_STEP,
+)
+"""Number of values of each gene."""
+
+
+class _Block(NamedTuple):
+    """Blocks of one place in a stage, int64[...] each."""
+
+    repeats: np.ndarray
+    stride: int
+    kernel: np.ndarray
+    inputs: np.ndarray
+    hidden: np.ndarray
+    outputs: np.ndarray
+
+
+class _Stage(NamedTuple):
+    """Fields of a stage, int64[...] each."""
+
+    kernel: np.ndarray
+    expansion: np.ndarray
+    inputs: np.ndarray
+    outputs: np.ndarray
+    bottleneck: np.ndarray
+    sub_layers: np.ndarray
+
+
+def checked(code: np.ndarray) -> np.ndarray:
+    """Codes int64[..., 32]; ValueError if they are none."""
+    code = np.asarray(code)
+    if not np.issubdtype(code.dtype, np.integer) or code.shape[-1:] != (len(CHOICES),):
+        raise ValueError(
+            f"a code of mobilenetv2 is integer[..., {len(CHOICES)}], "
+            f"got {code.dtype}{list(code.shape)}"
+        )
+    wrong = np.argwhere((code < 0) | (code >= np.array(CHOICES)))
+    if len(wrong):
+        gene = wrong[0, -1]
+        raise ValueError(
+            f"gene {gene} is {code[tuple(wrong[0])]}; mobilenetv2 allows 0 to "
+            f"{CHOICES[gene] - 1} there"
+        )
+    return code.astype(np.int64)
+
+
+def stages_of(code: np.ndarray) -> list[_Stage]:
+    """Of checked codes; an absent one has the outputs that come in."""
+    width, stages = STEP * (code[..., 0] + 1), []
+    for number, stride in enumerate(STRIDES):
+        first = 1 + GENES * number
+        kernel, expansion, out, middle, depth = np.moveaxis(
+            code[..., first : first + GENES], -1, 0
+        )
+        depth = depth + (stride > 1)
+        out = np.where(depth > 0, STEP * (out + 1), width)
+        stages.append(
+            _Stage(
+                np.array(KERNELS)[kernel],
+                np.array(EXPANSIONS)[expansion],
+                width,
+                out,
+                STEP * (middle + 1),
+                depth,
+            )
+        )
+        width = out
+    return stages
+
+
+def _blocks(code: np.ndarray) -> list[_Block]:
+    """The three kinds of blocks of each stage: first, second of a pair, and others."""
+    found = []
+    for stride, stage in zip(STRIDES, stages_of(code), strict=True):
+        kernel, expansion, inputs, out, middle, depth = stage
+        wide, narrow = expansion * out, expansion * middle
+        present = (depth > 0).astype(np.int64)
+        found += [
+            _Block(present, stride, kernel, inputs, narrow, middle),
+            _Block(depth, 1, kernel, middle, wide, out),
+            _Block(depth - present, 1, kernel, out, narrow, middle),
+        ]
+    return found
+
+
+def _num_blocks(code: np.ndarray) -> np.ndarray:
+    return 2 * np.sum([stage.sub_layers for stage in stages_of(checked(code))], axis=0)
+
+
+def num_params(code: np.ndarray, *, num_classes: int = 1000) -> np.ndarray:
+    """Trainable parameters ``int64[...]``: convolutions, BatchNorms, linear layer."""
+    code = checked(code)
+    stem, last = STEP * (code[..., 0] + 1), LAST_STEP * (code[..., -1] + 1)
+    total = 27 * stem + 2 * stem
+    for repeats, _, kernel, inputs, hidden, outputs in _blocks(code):
+        weights = inputs * hidden + kernel**2 * hidden + hidden * outputs
+        total = total + repeats * (weights + 4 * hidden + 2 * outputs)
+    width = stages_of(code)[-1].outputs
+    return total + width * last + 2 * last + (last + 1) * num_classes
+
+
+def num_tensors(code: np.ndarray) -> np.ndarray:
+    """Named parameter tensors ``int64[...]``, three for a convolution with BatchNorm.
+
+    The linear layer has two.
+    """
+    return 3 + 9 * _num_blocks(code) + 3 + 2
+
+
+def num_macs(
+    code: np.ndarray, *, resolution: int = 224, num_classes: int = 1000
+) -> np.ndarray:
+    """Multiply-adds of one image ``int64[...]``: convolutions and the linear layer.
+
+    Raises:
+      ValueError: the resolution is not a positive multiple of 32.
+    """
+    if resolution < 32 or resolution % 32:
+        raise ValueError(f"resolution must be a multiple of 32, got {resolution}")
+    code = checked(code)
+    stem, last = STEP * (code[..., 0] + 1), LAST_STEP * (code[..., -1] + 1)
+    side = resolution // 2
+    total = 27 * stem * side**2
+    for repeats, stride, kernel, inputs, hidden, outputs in _blocks(code):
+        before, side = side**2, side // stride
+        behind = kernel**2 * hidden + hidden * outputs
+        total = total + repeats * (before * inputs * hidden + side**2 * behind)
+    width = stages_of(code)[-1].outputs
+    return total + side**2 * width * last + (last + 1) * num_classes
+
+
+def cost(codes: np.ndarray) -> np.ndarray:
+    """Relative time ``float64[...]``, to balance devices; not a latency.
+
+    Layers run at the widest, so only the number of blocks counts.
+    """
+    return 4.0 + _num_blocks(codes)
+
+
+def canonical(code: np.ndarray) -> np.ndarray:
+    """Code int32[..., 32] of the same network whose absent stages have genes 0."""
+    code = checked(code).astype(np.int32)
+    for number, stride in enumerate(STRIDES):
+        genes = code[..., 1 + GENES * number : 1 + GENES * (number + 1)]
+        if stride == 1:
+            genes *= genes[..., -1:] > 0
+    return code
+
+
+def graph(code: np.ndarray) -> Graph:
+    """A chain of stages, with kernel, expansion, widths and number of blocks."""
+    code = checked(code)
+    nodes = ["input", f"conv 3x3 {STEP * (code[0] + 1)}"]
+    for stride, stage in zip(STRIDES, stages_of(code), strict=True):
+        kernel, expansion, _, out, middle, depth = map(int, stage)
+        if depth:
+            nodes.append(
+                f"{2 * depth} blocks {kernel}x{kernel} x{expansion} {middle}, {out}"
+                f"{' /2' if stride > 1 else ''}"
+            )
+    nodes += [f"conv 1x1 {LAST_STEP * (code[-1] + 1)}", "output"]
+    return Graph(tuple(nodes), tuple((i, i + 1, "") for i in range(len(nodes) - 1)))

@@ -1,0 +1,267 @@
+"""The network of NAS-Bench-201: NATS-Bench's TinyNetwork, the code an argument."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array, lax
+
+from jaxproxy.measure import (
+    Activation,
+    Block,
+    Draws,
+    MeterSet,
+    Network,
+    Tap,
+    drawn,
+    network_from_tapped,
+)
+from jaxproxy.spaces._layers import BN, ConvBN, Mode, Reduction, rescale, tapped_dense
+from jaxproxy.spaces._nasbench201._cell import by_cell, cell, tap_edges
+from jaxproxy.spaces._nasbench201._kernel import (
+    TENSORS,
+    Buffers,
+    EdgeParams,
+    Slots,
+    Table,
+    blank_rows,
+    edge_table,
+    make_silence,
+    make_sinks,
+    make_slope_sinks,
+    slope_stage,
+    stage,
+)
+from jaxproxy.types import Fidelity
+
+
+def network(
+    fidelity: Fidelity,
+    *,
+    num_classes: int = 10,
+    weights: str = "kaiming",
+    norm: str = "batch",
+    plain: bool = False,
+) -> Network:
+    """Network of the space at a fidelity; batches may have any size.
+
+    Args:
+      fidelity: C and N.
+      num_classes: outputs.
+      weights: name in ``setups.WEIGHTS``.
+      norm: name in ``setups.NORMS``.
+      plain: of operations that can be differentiated with respect to parameters, in
+        forward mode, and twice.
+    """
+    return network_from_tapped(
+        drawn(
+            lambda draws: TinyNetwork(
+                width=fidelity.width,
+                cells=fidelity.cells,
+                num_classes=num_classes,
+                mode=Mode(weights, norm, plain or norm != "batch", portable=plain),
+                draws=draws,
+            )
+        )
+    )
+
+
+class TinyNetwork(nnx.Module):
+    """All operations of all edges of N cells in each of three stages.
+
+    Every architecture reads the same parameters. BatchNorm scales are one, biases zero.
+
+    References:
+      Dong et al., "NATS-Bench", TPAMI 2021, arXiv:2009.00437.
+    """
+
+    def __init__(
+        self, *, width: int, cells: int, num_classes: int, mode: Mode, draws: Draws
+    ) -> None:
+        """Draws the parameters of C = ``width`` channels and N = ``cells``."""
+        self.cells, self.mode = cells, mode
+        self.stem = ConvBN(3, 3, width, mode, draws)
+        self.stages = nnx.List(
+            [_Stage(cells, width * 2**i, mode, draws) for i in range(3)]
+        )
+        self.reductions = nnx.List(
+            [Reduction(width * 2**i, 2 * width * 2**i, mode, draws) for i in range(2)]
+        )
+        self.last = BN(4 * width, mode)
+        self.kernel = nnx.Param(mode.draw(draws, (4 * width, num_classes)))
+        self.bias = nnx.Param(jnp.zeros(num_classes))
+
+    def __call__(self, x: Array, code: Array, tap: Tap) -> Array:
+        """Logits float[B, K] of images float[B, R, R, 3] through a code int32[6]."""
+        x = tap("input", x, "input")
+        x = self.mode.rescaled("stem", self.stem("stem", x, tap), tap)
+        x = tap("stem", x, "stem")
+        for i, cells in enumerate(self.stages):
+            if i:
+                name = f"cells.{i * (self.cells + 1) - 1}"
+                x = self.reductions[i - 1](name, x, tap)
+                x = self.mode.rescaled(name, x, tap)
+            x = cells(i * (self.cells + 1), x, code, tap)
+        x = tap("lastact.relu", jax.nn.relu(self.last("lastact.bn", x, tap)), "relu")
+        x = tap("features", x, "features")
+        kernel, bias = self.kernel[...], self.bias[...]
+        return tapped_dense("classifier", x.mean((1, 2)), kernel, bias, tap)
+
+    def blocks(self, code: Array) -> tuple[Block, ...]:
+        """Stem, cells and reductions, as functions of their parameters and input."""
+        silent = Tap(MeterSet(()))
+        one = [self.stem, *self.reductions]
+        stem, *reductions = [
+            Block(functools.partial(_apply, nnx.graphdef(module), silent),
+                  jax.tree.map(lambda leaf: leaf[None], nnx.state(module)))
+            for module in one
+        ]  # fmt: skip
+        stages = [
+            Block(functools.partial(_cell_output, self.mode.norm, code),
+                  by_cell(stage.params()))
+            for stage in self.stages
+        ]  # fmt: skip
+        return (stem, stages[0], reductions[0], stages[1], reductions[1], stages[2])
+
+
+def _apply(graph: Any, tap: Tap, params: Any, x: Array) -> Array:
+    return nnx.merge(graph, params, copy=True)("", x, tap)
+
+
+def _cell_output(norm: str, code: Array, params: EdgeParams, x: Array) -> Array:
+    silent = MeterSet(())
+    if norm != "batch":
+        return cell(silent, norm, code, params, x)[0]
+    like = Buffers.like(x, len(params.scale), keep=True)
+    buffers = jax.tree.map(lambda s: lax.empty(s.shape, s.dtype), like)
+    sinks = make_sinks(silent, x, params, code)
+    return stage(silent, x, params, sinks, code, buffers)[0]
+
+
+def _given(name: str, sinks: Table, slots: Slots, tap: Tap) -> Table:
+    """The arrays of a tap in place of its sinks."""
+    rows = {kind: slots.rows(kind, values) for kind, values in sinks.items()}
+    given = tap.sink(name, rows)
+    return {kind: given.get(kind, {}) for kind in sinks}
+
+
+class _Stage(nnx.Module):
+    """The N cells of a stage; every edge has a 3x3 and a 1x1 convolution at hand."""
+
+    def __init__(self, cells: int, channels: int, mode: Mode, draws: Draws) -> None:
+        edges = 6 * cells
+        self.mode = mode
+        self.conv3 = nnx.Param(mode.draw(draws, (edges, 3, 3, channels, channels), 1))
+        self.conv1 = nnx.Param(mode.draw(draws, (edges, 1, 1, channels, channels), 1))
+        self.scale = nnx.Param(jnp.ones((edges, channels)))
+        self.bias = nnx.Param(jnp.zeros((edges, channels)))
+
+    def params(self) -> EdgeParams:
+        """Of all edges."""
+        return EdgeParams(
+            self.conv3[...], self.conv1[...], self.scale[...], self.bias[...]
+        )
+
+    def __call__(self, first: int, x: Array, code: Array, tap: Tap) -> Array:
+        """Output of cells ``first``, ``first + 1``... for float[B, H, W, C]."""
+        params = self.params()
+        slots = Slots(first, params.num_cells, x.shape[-1], code, tap.advance)
+        weights = edge_table(tap.meters.weight, code, params)
+        for kind, values in weights.items():
+            tap.record(*slots.rows(kind, values))
+        if self.mode.norm == "fixed" and tap.meters.wants("slope", *TENSORS):
+            return self._slopes(f"cells.{first}", x, params, slots, code, tap)
+        sinks = make_sinks(tap.meters, x, params, code)
+        sinks = _given(f"cells.{first}", sinks, slots, tap)
+        run = self._plain if self.mode.plain else self._stage
+        x, table = run(f"cells.{first}", x, params, sinks, code, tap)
+        silent = tap.meters.forward("none", Activation(jnp.zeros_like(x)))
+        table["none"] = jax.tree.map(
+            lambda v: jnp.broadcast_to(v, (len(params.scale), *v.shape)), silent
+        )
+        for kind, values in table.items():
+            tap.record(*slots.rows(kind, values))
+        return x
+
+    def _slopes(
+        self,
+        name: str,
+        x: Array,
+        params: EdgeParams,
+        slots: Slots,
+        code: Array,
+        tap: Tap,
+    ) -> Array:
+        others = [
+            meter.name
+            for meter in tap.meters.meters
+            if meter.phase not in ("slope", "weight") and slots.kinds & {*meter.kinds}
+        ]
+        if others:
+            raise ValueError(f"{name}: slopes share no pass with {', '.join(others)}")
+        sinks = make_slope_sinks(tap.meters, x, len(params.scale))
+        sinks = _given(name, sinks, slots, tap)
+        if tap.planning:
+            return x
+        return slope_stage(tap.meters, x, params, sinks, code)
+
+    def _stage(
+        self,
+        name: str,
+        x: Array,
+        params: EdgeParams,
+        sinks: Table,
+        code: Array,
+        tap: Tap,
+    ) -> tuple[Array, Table]:
+        like = Buffers.like(x, len(params.scale), keep=tap.meters.needs_gradients())
+        buffers = tap.scratch(name, like)
+        if tap.planning:  # shapes are all that is asked for
+            num = len(params.scale)
+            table = blank_rows(num, make_silence(tap.meters, x))
+            outputs = jnp.zeros((params.num_cells, *x.shape), x.dtype)
+        else:
+            given = tap.meters, x, params, sinks, code, buffers
+            x, outputs, table, buffers = stage(*given)
+        tap.keep(name, buffers)
+        forward = jax.vmap(lambda y: tap.meters.forward("cell", Activation(y)))
+        return x, table | {"cell": forward(outputs)}
+
+    def _plain(
+        self,
+        name: str,
+        x: Array,
+        params: EdgeParams,
+        sinks: Table,
+        code: Array,
+        tap: Tap,
+    ) -> tuple[Array, Table]:
+        meters, norm = tap.meters, self.mode.norm
+        if meters.wants("backward", "relu", "conv", "bn"):
+            raise ValueError(
+                f"{name}: activation gradients are measured with norm='batch' only, "
+                f"not {norm!r}"
+            )
+        sinks = {kind: sinks[kind] for kind in TENSORS}
+        if any(sinks.values()):
+            params = tap_edges(meters, params, sinks, code)
+
+        def step(x: Array, params: EdgeParams) -> tuple[Array, Table]:
+            x, table = cell(meters, norm, code, params, x)
+            scale = jnp.zeros((), x.dtype)
+            if norm == "none":
+                x, scale = rescale(x)
+            outputs = {
+                "cell": meters.forward("cell", Activation(x)),
+                "log_scale": meters.forward("log_scale", Activation(scale[None])),
+            }
+            return x, table | outputs
+
+        x, table = lax.scan(step, x, by_cell(params))
+        for kind in table.keys() - {"cell", "log_scale"}:
+            table[kind] = jax.tree.map(
+                lambda v: v.reshape(-1, *v.shape[2:]), table[kind]
+            )
+        return x, table

@@ -1,0 +1,47 @@
+"""NATS-Bench's size space put together: encoding, network and counts."""
+
+from functools import partial
+
+from jaxproxy.spaces._natsbench_sss import _codes as host
+from jaxproxy.spaces._natsbench_sss._network import network
+from jaxproxy.spaces._space import Space
+from jaxproxy.types import Fidelity
+
+__all__ = ["natsbench_sss"]
+
+_PRESETS = {
+    "paper": Fidelity(width=16, cells=1, batch_size=64, resolution=64),
+    "fast": Fidelity(width=4, cells=1, batch_size=8, resolution=16),
+}
+
+
+def natsbench_sss(*, num_classes: int = 10, resolution: int = 32) -> Space:
+    """NATS-Bench's size space: five widths from 8 to 64, 32,768 architectures.
+
+    Parameters and multiply-adds are those of the trained network of the benchmark.
+
+    Args:
+      num_classes: 10, 100 or 120 for CIFAR-10, CIFAR-100 and ImageNet16-120.
+      resolution: of the data set, for multiply-adds: 32, or 16 for ImageNet16-120.
+
+    References:
+      Dong et al., "NATS-Bench", TPAMI 2021, arXiv:2009.00437.
+    """
+    if num_classes < 1:
+        raise ValueError(f"num_classes must be positive, not {num_classes}")
+    return Space(
+        name="natsbench_sss",
+        choices=(len(host.WIDTHS),) * host.NUM_LAYERS,
+        num_classes=num_classes,
+        to_str=host.to_str,
+        from_str=host.from_str,
+        enumerate=host.enumerate_codes,
+        num_params=partial(host.num_params, num_classes=num_classes),
+        num_macs=partial(host.num_macs, num_classes=num_classes, resolution=resolution),
+        num_tensors=host.num_tensors,
+        network=partial(network, num_classes=num_classes),
+        cost=host.cost,
+        settings={"macs_resolution": resolution},
+        presets=_PRESETS,
+        graph=host.graph,
+    )

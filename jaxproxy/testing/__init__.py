@@ -1,0 +1,9 @@
+"""Checks for users' own additions, and the comparison with an oracle.
+
+``python -m jaxproxy.testing oracle FOLDER`` compares with the values of another
+implementation and exits 1 if any differs by more than 1e-4.
+"""
+
+from jaxproxy.testing._checks import check_proxy, check_space
+
+__all__ = ["check_proxy", "check_space"]
