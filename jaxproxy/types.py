@@ -10,8 +10,6 @@ from typing import NamedTuple
 
 import jax
 
-Array = jax.Array
-
 
 class Batch(NamedTuple):
     """Images and labels that an architecture is scored on.
@@ -21,8 +19,8 @@ class Batch(NamedTuple):
       y: int32[B], class labels in ``[0, num_classes)``.
     """
 
-    x: Array
-    y: Array
+    x: jax.Array
+    y: jax.Array
 
 
 @dataclass(frozen=True)
@@ -33,15 +31,13 @@ class Fidelity:
     often as good, and far cheaper, on a narrow, shallow network and a small batch.
 
     Attributes:
-      width: channels of the stem; later stages have twice and four times as many.
-      cells: cells per stage.
-      batch_size: images per batch.
-      resolution: side of the images in pixels; two stages halve it, so it is a
-        multiple of 4.
+      width: channels of the stem, or what the space says it is.
+      cells: cells per stage, or what the space says they are.
+      batch_size: inputs per batch.
+      resolution: side of the images in pixels, or what the space says it is.
 
     Raises:
-      ValueError: a field is not a positive ``int``, or the resolution is not a
-        multiple of 4.
+      ValueError: a field is not a positive ``int``. A space may refuse more.
     """
 
     width: int = 16
@@ -55,10 +51,6 @@ class Fidelity:
             # bool is an int, and a numpy integer would not survive a JSON manifest.
             if type(value) is not int or value < 1:
                 raise ValueError(f"{name} must be a positive int, got {value!r}")
-        if self.resolution % 4:
-            raise ValueError(
-                f"resolution must be a multiple of 4, got {self.resolution}"
-            )
 
 
 #: ``paper`` is the setting of InTrain. ``fast`` is about 1/8000 of its arithmetic and,

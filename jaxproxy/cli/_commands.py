@@ -235,8 +235,10 @@ class Draw:
         if space.graph is None:
             raise ValueError(f"{space.name} has no drawing of its architectures")
         draw(space.graph(code), f"{space.name} {self.arch}")
-        params, macs = int(space.num_params(code)), int(space.num_macs(code))
-        show(f"{params} parameters, {macs} multiply-adds; the figure is {self.out}")
+        counts = f"{space.num_params(code)} parameters"
+        if space.counts is not None and space.counts.macs is not None:
+            counts += f", {space.num_macs(code)} multiply-adds"
+        show(f"{counts}; the figure is {self.out}")
         return 0
 
 

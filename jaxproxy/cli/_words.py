@@ -59,7 +59,7 @@ def catalogue() -> Iterator[str]:
     yield "spaces"
     for name, make in SPACES.items():
         space = make()
-        what = "codes, not all valid" if space.constrained else "architectures"
+        what = "codes, not all valid" if space.constraint else "architectures"
         num = space.num_archs
         yield f"  {name}{_options(make)}: {num if num < 1e12 else f'{num:.1e}'} {what}"
         for preset, fidelity in space.presets.items():

@@ -2,6 +2,7 @@
 
 from jaxproxy.measure._activation import Activation
 from jaxproxy.measure._adapters import (
+    network_from_draws,
     network_from_linen,
     network_from_nnx,
     network_from_tapped,
@@ -9,6 +10,7 @@ from jaxproxy.measure._adapters import (
 from jaxproxy.measure._batches import make_batch, make_batches
 from jaxproxy.measure._collect import collect, collect_batches, collect_pulled
 from jaxproxy.measure._flow import scan, switch
+from jaxproxy.measure._kinds import ACTIVATIONS, PARAMETERS
 from jaxproxy.measure._meter import Meter, MeterSet, as_kinds
 from jaxproxy.measure._network import Block, Model, Network
 from jaxproxy.measure._passes import (
@@ -33,10 +35,12 @@ from jaxproxy.measure._setup import (
 from jaxproxy.measure._tap import Rows, Slot, Tap, Values
 
 __all__ = [
+    "ACTIVATIONS",
     "DEFAULT",
     "INPUTS",
     "LOSSES",
     "NORMS",
+    "PARAMETERS",
     "WEIGHTS",
     "Activation",
     "Block",
@@ -66,6 +70,7 @@ __all__ = [
     "make_batch",
     "make_batches",
     "make_passes",
+    "network_from_draws",
     "network_from_linen",
     "network_from_nnx",
     "network_from_tapped",

@@ -24,6 +24,7 @@ from jaxproxy.measure._flax import (
 )
 from jaxproxy.measure._jaxpr import Tags, tap_jaxpr
 from jaxproxy.measure._network import Block, Network, Params
+from jaxproxy.measure._random import Draws, drawn
 from jaxproxy.measure._tap import Tap
 
 
@@ -50,11 +51,21 @@ def network_from_tapped(make: Callable[[nnx.Rngs], nnx.Module]) -> Network:
     return Network(init, apply, blocks if hasattr(abstract, "blocks") else None)
 
 
+def network_from_draws(make: Callable[[Draws], nnx.Module]) -> Network:
+    """Returns the network of a module that taps itself, as :func:`network_from_tapped`.
+
+    Args:
+      make: builds the module from the numbers that it draws, all of them in one loop.
+    """
+    return network_from_tapped(drawn(make))
+
+
 def network_from_nnx(
     make: Callable[[nnx.Rngs], nnx.Module] | nnx.Module,
     *,
     weights: str | None = None,
     norm: str = "batch",
+    takes_code: bool = False,
 ) -> Network:
     """Returns the network of an unmodified NNX module, called as ``module(x)``.
 
@@ -69,6 +80,8 @@ def network_from_nnx(
         those of its initialisers.
       norm: name in :data:`NORMS`. With ``"fixed"``, BatchNorm uses its running
         statistics; with ``"none"``, there is no normalisation of any kind.
+      takes_code: whether the module is called as ``module(x, code, tap)``: its
+        architecture is data, and it may tap more than its layers.
 
     Raises:
       ValueError: an unknown name.
@@ -88,14 +101,15 @@ def network_from_nnx(
         params = draw_weights(weights, key, variables["params"], layers)
         return {**variables, "params": params}
 
-    def tagged(tags: Tags, variables: Params, x: Array) -> Array:
+    def tagged(tags: Tags, variables: Params, x: Array, code: Array | None) -> Array:
         params = tap_parameters(variables["params"], tags, layers)
         model = split.module({**variables, "params": params})
         tap_layers(model, tags, norm)
-        return model(tap_input(x, tags, norm))
+        x = tap_input(x, tags, norm)
+        return model(x, code, tags) if takes_code else model(x)
 
     def apply(variables: Params, x: Array, code: Array | None, tap: Tap) -> Array:
-        return tap_jaxpr(tagged, tap, variables, x)
+        return tap_jaxpr(tagged, tap, variables, x, code)
 
     return Network(init, apply)
 

@@ -134,7 +134,8 @@ def scan(
     Args:
       tap: of the network around.
       names: of the n iterations, put before the names that the body gives its slots.
-      body: ``(carry, x, tap) -> carry``; traced once for all iterations.
+      body: ``(carry, x, tap) -> carry``; traced once for all iterations. A slot of
+        empty name is called as the iteration itself.
       carry: any pytree of arrays.
       xs: pytree of arrays [n, ...], such as the stacked parameters of the layers.
 
@@ -153,13 +154,13 @@ def scan(
     num = len(names)
     for name in sorted({slot.name for slot in _slots(plan)}):
         for prefix in names:
-            tap.claim(f"{prefix}.{name}")
+            tap.claim(_inside(prefix, name))
 
     def repeated(slots: tuple[Slot, ...]) -> tuple[Slot, ...]:
         base = tap.advance(0)
         return tuple(
             slot._replace(
-                name=f"{name}.{slot.name}", depth=base + i * plan.steps + slot.depth
+                name=_inside(name, slot.name), depth=base + i * plan.steps + slot.depth
             )
             for i, name in enumerate(names)
             for slot in slots
@@ -199,6 +200,11 @@ def scan(
         }
     tap.advance(num * plan.steps)
     return carry
+
+
+def _inside(iteration: str, name: str) -> str:
+    """Returns the name of a slot of an iteration, which may be its very own."""
+    return f"{iteration}.{name}" if name else iteration
 
 
 def _flat(values: Any) -> Any:

@@ -4,25 +4,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxproxy.measure import Activation, Meter, as_kinds
+from jaxproxy.measure import ACTIVATIONS, Activation, Meter, as_kinds
 from jaxproxy.ops import channel_product, eigenvalues
 from jaxproxy.options import check_choices
-
-ACTIVATIONS: dict[str, tuple[str, ...]] = {
-    "relu": ("relu",),
-    "conv": ("conv",),
-    "bn": ("bn",),
-    "linear": ("linear",),
-    "convlin": ("conv", "linear"),
-    "cell": ("cell", "reduction"),
-    "rcb": ("relu", "conv", "bn"),
-    "rcbl": ("relu", "conv", "bn", "linear"),
-    "leaf": (
-        *("none", "skip", "relu", "conv", "bn", "pool", "linear"),
-        *("ln", "gelu", "attention"),
-    ),
-}
-"""Groups of taps by name: the readings of InTrain that its paper leaves open."""
 
 
 def covariance(

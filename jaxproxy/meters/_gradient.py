@@ -5,27 +5,8 @@ import functools
 import jax.numpy as jnp
 from jax import Array
 
-from jaxproxy.measure import Meter, as_kinds
+from jaxproxy.measure import PARAMETERS, Meter, as_kinds
 from jaxproxy.ops import singular_values
-
-PARAMETERS: dict[str, tuple[str, ...]] = {
-    "all": (
-        *("conv_w", "conv_b", "bn_w", "bn_b", "linear_w", "linear_b"),
-        *("ln_w", "ln_b", "attention_w", "other_w"),
-    ),
-    "weights": ("conv_w", "linear_w", "attention_w"),
-    "conv": ("conv_w",),
-    "scales": ("conv_w", "bn_w", "linear_w", "ln_w", "attention_w"),
-}
-"""Groups of parameter tensors by name: ``scales`` are weights and scales of norms.
-
-Matrices before and behind attention are of a kind of their own. ``ln`` is every
-normalisation but BatchNorm, ``other_w`` what is in no layer that is known, such as
-positions and tokens.
-
-The factories of this file take one of these names, or tensor kinds, and raise
-``ValueError`` for an unknown one.
-"""
 
 Params = str | tuple[str, ...]
 

@@ -44,7 +44,7 @@ def epsinas(
 
     Raises:
       ValueError: unknown mode, or weights that are not two positive finite numbers.
-        From ``program``: a space without a collapsed network.
+        From ``program``: a space without a network of equal weights.
 
     References:
       Gracheva, "Neural architecture search: two constant shared weights
@@ -83,11 +83,12 @@ def check_mode(mode: str) -> None:
 
 def equal_weights(space: "Space", fidelity: Fidelity, mode: str) -> "EqualWeights":
     """The one-channel network of a space, with float32's underflow or with none."""
-    if space.collapsed is None:
+    if space.equal_weights is None:
         raise ValueError(
-            f"epsinas needs a collapsed network, which {space.name} does not have"
+            "epsinas needs a network of equal weights, which "
+            f"{space.name} does not have"
         )
-    return space.collapsed(fidelity, underflow=mode == "paper")
+    return space.equal_weights(fidelity, underflow=mode == "paper")
 
 
 def pair_outputs(

@@ -42,8 +42,8 @@ def search_weights(
       seed: of the sample.
 
     Raises:
-      ValueError: unknown mode, exponents out of order, a space without a collapsed
-        network, or no pair leaves few enough architectures without a score.
+      ValueError: unknown mode, exponents out of order, a space without a network of
+        equal weights, or no pair leaves few enough architectures without a score.
 
     References:
       Gracheva, arXiv:2302.04406, and its code's ``search_weights``, whose sample is

@@ -7,6 +7,7 @@ from jax import Array
 from jaxproxy.measure import Readings, Setup
 from jaxproxy.meters import fisher_spectrum, weight_size
 from jaxproxy.proxies._proxy import Proxy
+from jaxproxy.spaces import Space
 
 _PAPER = "Tybl and Neumann, VKDNW, 2025, arXiv:2502.04975"
 
@@ -14,12 +15,8 @@ _PAPER = "Tybl and Neumann, VKDNW, 2025, arXiv:2502.04975"
 def num_tensors() -> Proxy:
     """Named parameter tensors of the network that is trained: VKDNW's dimension."""
 
-    def count(space: object, codes: np.ndarray) -> np.ndarray:
-        counted = getattr(space, "num_tensors", None)
-        if counted is None:
-            name = getattr(space, "name", space)
-            raise ValueError(f"{name} does not count its parameter tensors")
-        return np.asarray(counted(codes), float)
+    def count(space: Space, codes: np.ndarray) -> np.ndarray:
+        return np.asarray(space.num_tensors(codes), float)
 
     return Proxy("num_tensors", count=count, reference=_PAPER)
 

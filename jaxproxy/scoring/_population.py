@@ -139,8 +139,7 @@ def _complaint(
         for proxy in proxies:
             if proxy.program is not None:
                 fidelity = options["fidelity"]
-                assert space.draw is not None
-                batch = space.draw(jax.random.key(0), fidelity)
+                batch = space.task.batch(jax.random.key(0), fidelity)
                 proxy.program(space, fidelity, batch)
         if trace:
             _ = scorer.layout

@@ -5,7 +5,6 @@ The architecture axis is a loop on each device, sharded over devices: under ``vm
 """
 
 import gc
-import inspect
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,18 +18,16 @@ from jax import Array, lax
 
 from jaxproxy.measure import (
     BoundPass,
-    Network,
     Pass,
     PassInputs,
     Slot,
-    cross_entropy,
     make_batches,
     make_passes,
     read_passes,
 )
 from jaxproxy.proxies import Proxy
 from jaxproxy.scoring._devices import Devices
-from jaxproxy.spaces import Space
+from jaxproxy.spaces import Mode, Space
 from jaxproxy.types import Batch, Fidelity
 
 
@@ -134,8 +131,8 @@ class BlockProgram:
                 drawn.weights[setup.weights] = one.network.init(weight_key)
             if setup.shown.label not in drawn.batches:
                 drawn.batches[setup.shown.label] = make_batches(
-                    batch_key, setup, self._fidelity, self._space.num_classes,
-                    self._images, self._space.draw,
+                    batch_key, setup, self._fidelity, self._space.task.num_outputs,
+                    self._images, self._space.task.draw,
                 )  # fmt: skip
         return drawn
 
@@ -220,23 +217,14 @@ def bind_pass(space: Space, fidelity: Fidelity, spec: Pass) -> BoundPass:
     Raises:
       ValueError: the space has no network for the setup.
     """
-    modes = spec.setup.modes
-    network = _make_network(space, fidelity, modes)
-    loss = space.loss or cross_entropy
-    if not any(meter.plain for meter in spec.whole):
-        return BoundPass(spec, network, network, loss)
-    # A space whose only network can be differentiated freely has no such mode.
-    if "plain" in inspect.signature(space.network).parameters:
-        modes = {**modes, "plain": True}
-    return BoundPass(spec, network, _make_network(space, fidelity, modes), loss)
-
-
-def _make_network(space: Space, fidelity: Fidelity, modes: dict[str, Any]) -> Network:
-    known = inspect.signature(space.network).parameters
-    missing = [f"{name}={value}" for name, value in modes.items() if name not in known]
-    if missing:
-        raise ValueError(f"{space.name} has no network with {', '.join(missing)}")
-    return space.network(fidelity, **modes)
+    setup, loss = spec.setup, space.task.loss
+    if setup.norm not in space.norms:
+        raise ValueError(f"{space.name} has no network with norm={setup.norm}")
+    mode = Mode(setup.weights, setup.norm)
+    network = plain = space.network(fidelity, mode)
+    if any(meter.plain for meter in spec.whole):
+        plain = space.network(fidelity, mode._replace(plain=True))
+    return BoundPass(spec, network, plain, loss)
 
 
 @contextmanager

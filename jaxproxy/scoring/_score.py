@@ -53,6 +53,7 @@ def make_scorer(
     if isinstance(fidelity, str):
         check_choices(preset=(fidelity, space.presets))
         fidelity = space.presets[fidelity]
+    space.check_fidelity(fidelity)
     numbers = _seeds(seeds)
     used = _devices(devices)
     if block_size is None:
@@ -64,7 +65,7 @@ def make_scorer(
     ]
     if images is None and needy:
         raise ValueError(f"{needy[0]} is scored on images; none were given")
-    given = _checked_images(images, labels, space.num_classes)
+    given = _checked_images(images, labels, space.task.num_outputs)
     source = "grey images, 64 of 32x32"
     if images is not None:
         source = _digest(given, labels is not None)

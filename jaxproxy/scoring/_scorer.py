@@ -7,14 +7,14 @@ One seed means one set of weights, inputs and labels, shared by all architecture
 import dataclasses
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import jax
 import numpy as np
 from jax import Array, lax
 
-from jaxproxy.measure import Meter, Pass, Slot, make_batch
+from jaxproxy.measure import Meter, Pass, Slot
 from jaxproxy.proxies import Proxy
 from jaxproxy.scoring._balance import blocks, deal, merge_blocks
 from jaxproxy.scoring._devices import Devices
@@ -107,7 +107,7 @@ class Scorer:
         flags = ("default_prng_impl", "threefry_partitionable", "enable_x64")
         return {
             "space": self.space.name,
-            "num_classes": self.space.num_classes,
+            "num_classes": self.space.task.num_outputs,
             **self.space.settings,
             "proxies": [proxy.name for proxy in self.proxies],
             "lower_is_better": [p.name for p in self.proxies if not p.higher_is_better],
@@ -164,9 +164,7 @@ class Scorer:
     @cached_property
     def _noise(self) -> list[Batch]:
         keys = [jax.random.split(jax.random.key(seed))[1] for seed in self.seeds]
-        space = self.space
-        draw = space.draw or partial(make_batch, num_classes=space.num_classes)
-        return [draw(key, self.fidelity) for key in keys]
+        return [self.space.task.batch(key, self.fidelity) for key in keys]
 
     @cached_property
     def _others(self) -> dict[str, Callable[..., Any]]:

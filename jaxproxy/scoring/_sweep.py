@@ -104,7 +104,7 @@ def sweep(
         raise ValueError(f"part_size must be at least 1, got {part_size}")
     if deduplicate is None:
         invariant = all(p.invariant for p in scorer.proxies if p.count is None)
-        deduplicate = invariant and scorer.space.same_in_class
+        deduplicate = invariant and scorer.space.isomorphism.equal_scores
     plan = _make_plan(scorer.space, codes, strings, part_size, deduplicate)
     manifest = {
         "format": 1,

@@ -7,6 +7,7 @@ from jaxproxy.options import make
 from jaxproxy.spaces._autoformer import autoformer
 from jaxproxy.spaces._equal_weights import EqualWeights
 from jaxproxy.spaces._mobilenetv2 import mobilenetv2
+from jaxproxy.spaces._mode import Mode, network_of
 from jaxproxy.spaces._models import (
     Anatomy,
     Model,
@@ -17,19 +18,31 @@ from jaxproxy.spaces._models import (
 )
 from jaxproxy.spaces._nasbench101 import nasbench101
 from jaxproxy.spaces._nasbench201 import nasbench201
-from jaxproxy.spaces._nasbench_macro_space import nasbench_macro
+from jaxproxy.spaces._nasbench_macro import nasbench_macro
 from jaxproxy.spaces._nasbench_nlp import nasbench_nlp
 from jaxproxy.spaces._natsbench_sss import natsbench_sss
-from jaxproxy.spaces._space import Graph, Space
+from jaxproxy.spaces._records import (
+    Constraint,
+    Counts,
+    Graph,
+    Isomorphism,
+    Task,
+)
+from jaxproxy.spaces._space import Space
 from jaxproxy.spaces._transnasbench101 import transnasbench101_micro
 
 __all__ = [
     "SPACES",
     "Anatomy",
+    "Constraint",
+    "Counts",
     "EqualWeights",
     "Graph",
+    "Isomorphism",
+    "Mode",
     "Model",
     "Space",
+    "Task",
     "anatomy",
     "autoformer",
     "from_linen",
@@ -41,6 +54,7 @@ __all__ = [
     "nasbench_macro",
     "nasbench_nlp",
     "natsbench_sss",
+    "network_of",
     "parse_space",
     "transnasbench101_micro",
 ]

@@ -1,6 +1,5 @@
 """Layers that the networks of spaces are made of, with their taps."""
 
-import math
 from functools import partial
 from typing import NamedTuple
 
@@ -9,8 +8,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array, lax
 
-from jaxproxy.measure import WEIGHTS, Draws, Tap
+from jaxproxy.measure import Draws, Tap
 from jaxproxy.ops import avg_pool, batch_norm, conv
+from jaxproxy.spaces._mode import Mode
 
 EPS = 1e-5
 """Of BatchNorm and LayerNorm."""
@@ -38,16 +38,6 @@ def first_products(x: Array, size: int, stride: int = 1) -> Array:
     height, width = ((side + 2 * low - size) // stride + 1 for side in x.shape[1:3])
     x = jnp.pad(x[..., 0], [(0, 0), (low, 0), (low, 0)])
     return x[:, : height * stride : stride, : width * stride : stride]
-
-
-def rescale(x: Array) -> tuple[Array, Array]:
-    """Activation over its largest magnitude, and the logarithm of that, float[].
-
-    It counts as a constant, so gradients change by the same factor. All zeros stay.
-    """
-    largest = lax.stop_gradient(jnp.abs(x).max())
-    largest = jnp.where(largest > 0, largest, 1)
-    return x / largest, jnp.log(largest)
 
 
 def tapped_conv(
@@ -106,31 +96,6 @@ def tapped_ln(name: str, x: Array, affine: Array, tap: Tap, norm: str) -> Array:
     return tap(name, centred * lax.rsqrt(variance + EPS) * scale + bias, "ln")
 
 
-class Mode(NamedTuple):
-    """What the modules of a network have in common."""
-
-    weights: str
-    norm: str
-    plain: bool
-    portable: bool = False
-    """Whether convolutions are for reverse mode twice (see ``ops.conv``)."""
-
-    def draw(self, draws: Draws, shape: tuple[int, ...], stacked: int = 0) -> Array:
-        """Weights of a kernel or matrix, or of several stacked in leading axes."""
-        fan_in = math.prod(shape[stacked:-1])
-        fan_out = math.prod(shape[stacked:-2]) * shape[-1]
-        numbers = draws.normal(math.prod(shape)).reshape(shape)
-        return WEIGHTS[self.weights](numbers, fan_in, fan_out)
-
-    def rescaled(self, name: str, x: Array, tap: Tap) -> Array:
-        """Divided by its largest entry, where nothing else keeps it in range."""
-        if self.norm != "none":
-            return x
-        x, scale = rescale(x)
-        tap(f"{name}.scale", scale[None], "log_scale")
-        return x
-
-
 class BN(nnx.Module):
     def __init__(self, channels: int, mode: Mode) -> None:
         self.mode = mode
@@ -182,7 +147,7 @@ def tapped_conv_bn(
     """Convolution and BatchNorm of float[B, H, W, Cin], all measured."""
     x = tapped_conv(
         f"{name}.conv", x, here.kernel, tap,
-        stride=stride, groups=groups, portable=mode.portable,
+        stride=stride, groups=groups, portable=mode.plain,
     )  # fmt: skip
     return tapped_bn(f"{name}.bn", x, here.scale, here.bias, tap, mode.norm)
 

@@ -19,8 +19,10 @@ from jaxproxy.measure import (
     network_from_linen,
     network_from_nnx,
 )
+from jaxproxy.spaces._mode import Mode
+from jaxproxy.spaces._records import Counts, Task
 from jaxproxy.spaces._space import Space
-from jaxproxy.types import Batch, Fidelity
+from jaxproxy.types import Fidelity
 
 Model = linen.Module | nnx.Module | Callable[[nnx.Rngs], nnx.Module]
 _PRESETS = {
@@ -159,10 +161,10 @@ def model_space(
         nets = [make_network(m, x, weights=weights, norm=norm) for m in members]
         return nets[0] if len(nets) == 1 else _choice(nets)
 
-    def make(
-        fidelity: Fidelity, *, weights: str | None = None, norm: str = "batch"
-    ) -> Network:
-        return made(weights, norm)
+    def network(fidelity: Fidelity, mode: Mode) -> Network:
+        # The default stands for the weights of the model's own initialisers.
+        own = mode.weights == Mode().weights
+        return made(None if own else mode.weights, mode.norm)
 
     def count(number: int) -> Callable[[np.ndarray], np.ndarray]:
         return lambda codes: np.full(np.shape(codes)[:-1], number, np.int64)
@@ -175,15 +177,14 @@ def model_space(
     return Space(
         name="models",
         choices=(len(names),),
-        num_classes=known.num_classes,
         to_str=lambda code: names[code[0]],
         from_str=from_str,
+        network=network,
+        task=Task.of_inputs(x.shape[1:], known.num_classes),
+        counts=Counts(
+            count(known.num_params), count(known.num_macs), count(known.num_tensors)
+        ),
         enumerate=lambda: np.arange(len(names), dtype=np.int32)[:, None],
-        num_params=count(known.num_params),
-        num_macs=count(known.num_macs),
-        num_tensors=count(known.num_tensors),
-        network=make,
-        draw=functools.partial(_draw, x.shape[1:], known.num_classes),
         presets=_PRESETS,
         settings={"models": names, "input": list(x.shape[1:])},
     )
@@ -201,16 +202,6 @@ def _choice(networks: list[Network]) -> Network:
         return jax.tree.map(lambda leaf: leaf[code[0]], params)
 
     return Network(init, networks[0].apply, choose=choose)
-
-
-def _draw(
-    shape: tuple[int, ...], num_classes: int, key: Array, fidelity: Fidelity
-) -> Batch:
-    """Gaussian inputs and uniformly random labels."""
-    x_key, y_key = jax.random.split(key)
-    size = (fidelity.batch_size, *shape)
-    x = jax.random.normal(x_key, (math.prod(size),)).reshape(size)
-    return Batch(x, jax.random.randint(y_key, size[:1], 0, num_classes))
 
 
 def _macs(jaxpr: Any) -> int:

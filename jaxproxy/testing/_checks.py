@@ -1,7 +1,7 @@
 """Checks for users' own additions: spaces and proxies."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -39,10 +39,19 @@ def check_space(space: Space, *, num: int = 50, seed: int = 0) -> None:
         inherited = bool(((child == code) | (child == mutant)).all())
         _require(inherited, f"child of {text!r} and a mutant")
         _check_graph(space, code)
-        for count in (space.num_params(code), space.num_macs(code)):
+        for count in _counts(space, code):
             _require(bool(int(count) == count >= 0), f"counts of {text!r}")
     costs = space.cost(codes)
     _require(costs.shape == (len(codes),) and bool((costs > 0).all()), "cost")
+
+
+def _counts(space: Space, code: np.ndarray) -> Iterator[np.ndarray]:
+    """Yields the counts that a space has of an architecture."""
+    yield space.num_params(code)
+    if space.counts is not None and space.counts.macs is not None:
+        yield space.num_macs(code)
+    if space.counts is None or space.counts.tensors is not None:
+        yield space.num_tensors(code)
 
 
 def _check_graph(space: Space, code: np.ndarray) -> None:

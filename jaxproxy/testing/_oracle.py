@@ -39,7 +39,7 @@ from jaxproxy.proxies import (
     zico,
 )
 from jaxproxy.scoring import bind_pass
-from jaxproxy.spaces import Space, nasbench201
+from jaxproxy.spaces import Mode, Space, nasbench201
 from jaxproxy.testing._oracle_cases import Case, load_cases, parameters
 from jaxproxy.types import Batch, Fidelity
 
@@ -83,7 +83,7 @@ def compare(folder: Path) -> dict[str, float]:
 
 
 def _make_measure(space: Space, fidelity: Fidelity) -> Callable[..., Any]:
-    network = space.network(fidelity)
+    network = space.network(fidelity, Mode())
     meters = tuple(_meters().values())
 
     @jax.jit
@@ -106,7 +106,7 @@ def _make_scores(space: Space, fidelity: Fidelity) -> Callable[..., Any]:
         if setup.weights == "abs":
             params = jax.tree.map(jnp.abs, params)
         key = jax.random.key(0)  # all inputs are given, so nothing is drawn
-        classes = space.num_classes
+        classes = space.task.num_outputs
         batches = make_batches(key, setup, fidelity, classes, images)
         x = batches.x.astype(images.x.dtype)
         return PassInputs(params, Batch(x, batches.y), key)

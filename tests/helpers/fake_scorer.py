@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxproxy.runs import Run
 from jaxproxy.scoring import Interrupted, sweep
-from jaxproxy.spaces import Space
+from jaxproxy.spaces import Counts, Isomorphism, Space
 
 
 def toy(genes: int = 5, values: int = 3) -> Space:
@@ -24,13 +24,11 @@ def toy(genes: int = 5, values: int = 3) -> Space:
     return Space(
         name="toy",
         choices=(values,) * genes,
-        num_classes=10,
         to_str=lambda code: "".join(str(int(gene)) for gene in code),
         from_str=lambda arch: np.array([int(gene) for gene in arch], np.int32),
-        num_params=lambda code: int(code @ 10 ** np.arange(genes)),
-        num_macs=lambda code: int(code.sum()),
-        network=lambda fidelity: None,
-        canonical=np.sort,
+        network=lambda fidelity, mode: None,
+        counts=Counts(lambda code: int(code @ 10 ** np.arange(genes))),
+        isomorphism=Isomorphism(np.sort),
         enumerate=lambda: codes,
         cost=lambda codes: 1.0 + codes.sum(1) ** 2,
     )

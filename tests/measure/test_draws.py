@@ -1,6 +1,5 @@
 """Numbers of all tensors at once are those of JAX, and compile one generator."""
 
-import inspect
 from functools import partial
 from typing import Any
 
@@ -13,7 +12,7 @@ from flax import nnx
 
 from jaxproxy.measure import NORMS, Draws, drawn
 from jaxproxy.measure._random import normals
-from jaxproxy.spaces import SPACES
+from jaxproxy.spaces import SPACES, Mode
 from jaxproxy.types import Fidelity
 
 WANTED = [(0, 5), (2, 1024), (3, 3000), (9, 1)]
@@ -85,11 +84,10 @@ def test_weights_are_the_same_in_every_mode(name: str) -> None:
     fidelity = Fidelity(width=8, cells=1, batch_size=2, resolution=32)
 
     def init(norm: str, **options: bool) -> Any:
-        network = space.network(fidelity, norm=norm, **options)
+        network = space.network(fidelity, Mode(norm=norm, **options))
         return jax.jit(network.init)(jax.random.key(0))
 
     expected = init("batch")
     for norm in NORMS:
         chex.assert_trees_all_equal(init(norm), expected)
-    if "plain" in inspect.signature(space.network).parameters:
-        chex.assert_trees_all_equal(init("batch", plain=True), expected)
+    chex.assert_trees_all_equal(init("batch", plain=True), expected)

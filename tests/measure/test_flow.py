@@ -7,7 +7,7 @@ import pytest
 from jax import Array
 
 from jaxproxy import meters
-from jaxproxy.measure import Network, Readings, Tap, collect
+from jaxproxy.measure import MeterSet, Network, Readings, Tap, collect
 from jaxproxy.measure import _flow as flow
 from jaxproxy.ops import conv
 from jaxproxy.types import Batch
@@ -124,7 +124,7 @@ def test_one_slot_for_what_branches_share(batch: Batch) -> None:
 
 @pytest.mark.smoke
 def test_bad_calls() -> None:
-    tap = Tap(meters.MeterSet((meters.covariance("conv"),)))
+    tap = Tap(MeterSet((meters.covariance("conv"),)))
     x = jnp.ones((2, 2, 2, 3))
 
     def body(x: Array, _: Array, tap: Tap) -> Array:

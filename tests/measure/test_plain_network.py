@@ -9,7 +9,7 @@ from jax import lax
 
 from jaxproxy.measure import LOSSES, MeterSet, Tap, collect
 from jaxproxy.meters import log_scale, saliency
-from jaxproxy.spaces import nasbench201
+from jaxproxy.spaces import Mode, nasbench201
 from jaxproxy.types import Batch, Fidelity
 
 SPACE = nasbench201()
@@ -23,7 +23,7 @@ def _logits(network: Any) -> Any:
 
 
 def test_the_plain_form_is_the_same_network():
-    fast, plain = SPACE.network(SMALL), SPACE.network(SMALL, plain=True)
+    fast, plain = SPACE.network(SMALL, Mode()), SPACE.network(SMALL, Mode(plain=True))
     params = fast.init(jax.random.key(0))
     jax.tree.map(np.testing.assert_array_equal, params, plain.init(jax.random.key(0)))
     of_fast, of_plain = _logits(fast), _logits(plain)
@@ -34,7 +34,7 @@ def test_the_plain_form_is_the_same_network():
 
 
 def test_blocks_in_a_row_are_the_network():
-    network = SPACE.network(SMALL)
+    network = SPACE.network(SMALL, Mode())
     params = network.init(jax.random.key(0))
     assert network.blocks is not None
     x = X
@@ -52,7 +52,7 @@ def test_blocks_in_a_row_are_the_network():
 
 
 def test_fixed_batch_norm_treats_images_one_by_one():
-    network = SPACE.network(SMALL, norm="fixed")
+    network = SPACE.network(SMALL, Mode(norm="fixed"))
     params = network.init(jax.random.key(0))
     logits = _logits(network)
     together = logits(params, X, CODES[0])
@@ -63,7 +63,7 @@ def test_fixed_batch_norm_treats_images_one_by_one():
 def test_rescaling_changes_no_saliency():
     """In float64 the network without BatchNorm does not overflow: the plain sum."""
     with jax.enable_x64(True):
-        network = SPACE.network(SMALL, weights="abs", norm="none")
+        network = SPACE.network(SMALL, Mode(weights="abs", norm="none"))
         params = network.init(jax.random.key(0))
         batch = Batch(jnp.ones((1, 8, 8, 3)), jnp.zeros(1, jnp.int32))
         meters = (saliency(), log_scale())

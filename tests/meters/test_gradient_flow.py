@@ -10,7 +10,7 @@ import pytest
 from jaxproxy.measure import Model, collect, cross_entropy, make_batch
 from jaxproxy.meters import gradient_flow, gradient_norm
 from jaxproxy.meters._network import _derivative, is_weight
-from jaxproxy.spaces import SPACES, nasbench201
+from jaxproxy.spaces import SPACES, Mode, nasbench201
 from jaxproxy.types import Fidelity
 
 TINY = Fidelity(width=3, cells=1, batch_size=4, resolution=8)
@@ -18,7 +18,7 @@ CODES = [(3, 2, 3, 4, 1, 2), (2, 2, 3, 3, 4, 1), (0, 1, 0, 3, 0, 2)]
 
 
 def _model(code: tuple[int, ...], *, plain: bool) -> Model:
-    network = nasbench201().network(TINY, plain=plain)
+    network = nasbench201().network(TINY, Mode(plain=plain))
     batch = make_batch(jax.random.key(1), TINY, 10)
     params = network.init(jax.random.key(0))
     return Model(network, params, batch, jnp.array(code), jax.random.key(2))
@@ -87,7 +87,7 @@ def test_a_derivative_is_the_slope_of_the_readings() -> None:
 def test_weights_are_what_is_drawn(name: str) -> None:
     """By their names, which scales, biases and other constants must not have."""
     fidelity = Fidelity(width=8, cells=1, batch_size=2, resolution=32)
-    params = SPACES[name]().network(fidelity).init(jax.random.key(0))
+    params = SPACES[name]().network(fidelity, Mode()).init(jax.random.key(0))
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         last = str(getattr(path[-1], "key", getattr(path[-1], "idx", "")))
         is_drawn = len(np.unique(leaf)) > 2

@@ -23,7 +23,8 @@ from jaxproxy.measure import (
 from jaxproxy.meters import _jacobian as jacobian
 from jaxproxy.meters import covariance, first_slopes
 from jaxproxy.spaces import nasbench201
-from jaxproxy.spaces._layers import Conv, Mode, tapped_conv_bn, tapped_dense
+from jaxproxy.spaces._layers import Conv, tapped_conv_bn, tapped_dense
+from jaxproxy.spaces._mode import Mode
 from jaxproxy.types import Batch, Fidelity
 
 TINY = Fidelity(width=4, cells=1, batch_size=2, resolution=8)
@@ -97,7 +98,7 @@ def test_by_class_is_one_by_one() -> None:
 
 
 def test_nasbench201_by_class_is_one_by_one() -> None:
-    network = nasbench201().network(TINY, norm="fixed")
+    network = nasbench201().network(TINY, Mode(norm="fixed"))
     _compare(network, [[3, 2, 4, 3, 1, 2], [0, 1, 2, 4, 3, 3], [0] * 6])
 
 
@@ -117,7 +118,7 @@ def test_networks_without_slopes_are_run_one_by_one() -> None:
 
 
 def test_slopes_of_dependent_images_are_not_tapped() -> None:
-    network = nasbench201().network(TINY, plain=True)
+    network = nasbench201().network(TINY, Mode(plain=True))
     params, x = network.init(jax.random.key(0)), jnp.zeros((2, 16, 16, 3))
     model = _model(network, params, x)
     model = model._replace(code=jnp.zeros(6, jnp.int32))
@@ -125,7 +126,7 @@ def test_slopes_of_dependent_images_are_not_tapped() -> None:
 
 
 def test_slopes_share_no_pass_with_activations() -> None:
-    network = nasbench201().network(TINY, norm="fixed")
+    network = nasbench201().network(TINY, Mode(norm="fixed"))
     params = network.init(jax.random.key(0))
     batch, code = make_batch(jax.random.key(1), TINY, 10), jnp.zeros(6, jnp.int32)
     meters = [first_slopes(), covariance()]

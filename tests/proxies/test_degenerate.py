@@ -18,7 +18,7 @@ ARCHS = {
     "+|skip_connect~0|skip_connect~1|skip_connect~2|",
     "identity": "|none~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|",
 }
-WIDTH, CLASSES = SMALL.width, SPACE.num_classes
+WIDTH, CLASSES = SMALL.width, SPACE.task.num_outputs
 MEASURED = [name for name, proxy in TABLE.items() if proxy.count is None]
 
 
@@ -26,7 +26,7 @@ MEASURED = [name for name, proxy in TABLE.items() if proxy.count is None]
 def _scores(name: str) -> dict[str, tuple[float, bool]]:
     """Architecture -> score and flag."""
     codes = np.stack([SPACE.from_str(arch) for arch in ARCHS.values()])
-    block = scorer_of(name)(codes)
+    block = scorer_of(name).score_block(codes)
     pairs = zip(block.scores[name][:, 0], block.valid[name][:, 0], strict=True)
     return dict(zip(ARCHS, ((float(s), bool(v)) for s, v in pairs), strict=True))
 

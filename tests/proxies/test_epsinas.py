@@ -14,8 +14,11 @@ import pytest
 from jaxproxy.measure import MeterSet, Tap
 from jaxproxy.proxies import epsinas, grey_images, search_weights
 from jaxproxy.proxies._epsinas import dispersion
+from jaxproxy.spaces import Mode
+from jaxproxy.spaces import _equal_weights as equal_weights
 from jaxproxy.spaces._nasbench201 import _equal_weights as collapse
-from jaxproxy.spaces._nasbench201._codes import canonical, enumerate_codes, from_str
+from jaxproxy.spaces._nasbench201._canonical import canonical
+from jaxproxy.spaces._nasbench201._codes import enumerate_codes, from_str
 from jaxproxy.spaces._nasbench201._network import network
 from jaxproxy.types import Batch, Fidelity
 
@@ -24,7 +27,7 @@ SMALL = Fidelity(width=4, cells=1)
 CODES = np.random.default_rng(3).integers(0, 5, (40, 6)).astype(np.int32)
 SPACE = SimpleNamespace(
     name="nasbench201",
-    collapsed=collapse.collapsed,
+    equal_weights=collapse.equal_weights,
     sample=lambda rng, n: enumerate_codes()[rng.choice(15625, n, replace=False)],
 )
 
@@ -164,7 +167,7 @@ def test_one_channel_is_enough(weight: float) -> None:
     images, fidelity = noise(3, 12, 12, 3), Fidelity(width=3, cells=1)
     codes = [[4, 2, 3, 1, 0, 3], [3, 0, 4, 2, 1, 2], [2, 4, 1, 0, 3, 4]]
     with jax.enable_x64(True):
-        network = collapse.collapsed(fidelity)
+        network = collapse.equal_weights(fidelity)
         value = jnp.asarray(weight)
         stem = network.stem(jnp.asarray(images), value)
         logits = jax.jit(network.logits)
@@ -178,9 +181,12 @@ def test_fifty_architectures_at_full_width() -> None:
     """The library's own network, all weights and scales equal, has the same logits."""
     codes = np.stack([c for c in enumerate_codes()[::300] if connected(c)][:50])
     with jax.enable_x64(True):
-        images, full = jnp.asarray(noise(3, 8, 8, 3), jnp.float64), network(SMALL)
+        images, full = (
+            jnp.asarray(noise(3, 8, 8, 3), jnp.float64),
+            network(SMALL, Mode()),
+        )
         shapes = jax.eval_shape(full.init, jax.random.key(0))
-        narrow = collapse.collapsed(SMALL)
+        narrow = collapse.equal_weights(SMALL)
 
         @jax.jit
         def both(code: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -217,7 +223,7 @@ def test_stable_is_nan_only_without_a_path(monkeypatch: pytest.MonkeyPatch) -> N
     images, deep = noise(4, 8, 8, 3), Fidelity(width=4, cells=6)
     scores = score(CODES, images, deep, mode="stable", weights=(1e-9, 1.0))
     np.testing.assert_array_equal(np.isfinite(scores), [connected(c) for c in CODES])
-    monkeypatch.setattr(collapse, "_TINY", np.inf)  # a new unit after every cell
+    monkeypatch.setattr(equal_weights, "_TINY", np.inf)  # a new unit after every cell
     scorer.cache_clear()
     again = score(CODES, images, deep, mode="stable", weights=(1e-9, 1.0))
     scorer.cache_clear()
@@ -269,11 +275,11 @@ def test_search_weights_finds_the_widest_pair() -> None:
 def test_traces_once() -> None:
     traces = []
 
-    def counted(fidelity: Fidelity, *, underflow: bool) -> collapse.Collapsed:
+    def counted(fidelity: Fidelity, *, underflow: bool) -> collapse.EqualWeights:
         traces.append(underflow)
-        return collapse.collapsed(fidelity, underflow=underflow)
+        return collapse.equal_weights(fidelity, underflow=underflow)
 
-    space = SimpleNamespace(name="counted", collapsed=counted)
+    space = SimpleNamespace(name="counted", equal_weights=counted)
     batch = Batch(jnp.asarray(noise(3, 8, 8, 3)), jnp.zeros(3, jnp.int32))
     with jax.enable_x64(True):
         program = epsinas().program(space, SMALL, batch)
@@ -291,16 +297,16 @@ def test_mistakes() -> None:
         with pytest.raises(ValueError, match="two positive numbers, got"):
             epsinas(weights=weights)
     with pytest.raises(ValueError, match=r"enable_x64\(True\)"):
-        collapse.collapsed(SMALL)
+        collapse.equal_weights(SMALL)
     with pytest.raises(ValueError, match="n >= 2 and resolution >= 1, got 1 and 8"):
         grey_images(1, 8)
     with jax.enable_x64(True):
-        stem = collapse.collapsed(SMALL).stem
+        stem = collapse.equal_weights(SMALL).stem
         with pytest.raises(ValueError, match=r"\[B, R, R, 3\], got \[2, 3, 8, 8\]"):
             stem(jnp.zeros((2, 3, 8, 8)), jnp.ones(()))
         with pytest.raises(ValueError, match="multiple of 4 from 8, got 10"):
             stem(jnp.zeros((2, 10, 10, 3)), jnp.ones(()))
-        flat = SimpleNamespace(name="flat", collapsed=None)
+        flat = SimpleNamespace(name="flat", equal_weights=None)
         with pytest.raises(ValueError, match="which flat does not have"):
             epsinas().program(flat, SMALL, Batch(jnp.zeros((2, 8, 8, 3)), None))
     images = noise(2, 8, 8, 3)

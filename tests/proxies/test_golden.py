@@ -24,6 +24,7 @@ from jaxproxy.measure import (
 )
 from jaxproxy.meters._trainability import block_trainability
 from jaxproxy.scoring import bind_pass
+from jaxproxy.spaces import Mode
 from jaxproxy.types import Batch
 
 IMAGES = {"inputs": "images"}
@@ -128,7 +129,7 @@ def test_a_proxy_is_pytorchs(number, name):
 
 def test_trainability_is_pytorchs():
     entry = SMALL[0]
-    network = golden.SPACE.network(golden.fidelity(entry))
+    network = golden.SPACE.network(golden.fidelity(entry), Mode())
 
     def signs(first: int, n: int, shape: tuple[int, ...]) -> jax.Array:
         return jnp.stack([golden.signs(first + i, shape) for i in range(n)])

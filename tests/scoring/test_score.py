@@ -17,7 +17,7 @@ from jaxproxy.measure import Meter, Network, Tap, make_batch, network_from_tappe
 from jaxproxy.proxies import Proxy, intrain, params
 from jaxproxy.scoring import BlockScores, Scorer, make_scorer
 from jaxproxy.scoring._program import BlockProgram
-from jaxproxy.spaces import Space
+from jaxproxy.spaces import Counts, Mode, Space, Task
 from jaxproxy.types import Batch, Fidelity
 
 OPS = ("skip", "relu", "tanh")
@@ -39,19 +39,18 @@ class _ToyNet(nnx.Module):
         return self.head(x.mean(1))
 
 
-def _network(fidelity: Fidelity) -> Network:
+def _network(fidelity: Fidelity, mode: Mode) -> Network:
     return network_from_tapped(lambda rngs: _ToyNet(fidelity.width, rngs))
 
 
 TOY = Space(
     name="toy",
     choices=(len(OPS),) * 3,
-    num_classes=5,
     to_str=lambda code: "|".join(OPS[int(gene)] for gene in code),
     from_str=lambda arch: np.array([OPS.index(op) for op in arch.split("|")], np.int32),
-    num_params=lambda code: 100 + code @ [1, 3, 9],
-    num_macs=lambda code: code.sum(-1),
     network=_network,
+    task=Task(5),
+    counts=Counts(lambda code: 100 + code @ [1, 3, 9], lambda code: code.sum(-1)),
 )
 CODES = np.array([[0, 1, 2], [2, 1, 0], [1, 1, 1], [0, 0, 0], [2, 2, 1]], np.int32)
 PROXIES = ("intrain", "capacity(dead=paper)")
@@ -83,7 +82,7 @@ def toy() -> Callable[..., Scorer]:
 
 @pytest.fixture(scope="module")
 def reference(toy: Callable[..., Scorer]) -> BlockScores:
-    return toy(devices=1, seeds=3)(CODES)
+    return toy(devices=1, seeds=3).score_block(CODES)
 
 
 @pytest.mark.parametrize(("devices", "block_size"), [(2, 6), (3, 1), (4, 8)])
@@ -177,7 +176,7 @@ def test_readings_allow_scoring_offline(
 def test_own_proxy_next_to_others(
     toy: Callable[..., Scorer], reference: BlockScores
 ) -> None:
-    given = toy([smooth(), *PROXIES], seeds=3)(CODES)
+    given = toy([smooth(), *PROXIES], seeds=3).score_block(CODES)
     for name, scores in reference.scores.items():
         np.testing.assert_allclose(given.scores[name], scores, rtol=1e-5)
     own, squares = given.scores["smooth"], given.readings["mean_square"]
@@ -221,7 +220,7 @@ def test_a_program_gets_the_seeds_batches(
 def test_a_program_gets_the_users_images(toy: Callable[..., Scorer]) -> None:
     images = np.random.default_rng(0).standard_normal((6, 4, 4, 3))
     proxy = _probe("meters", x64=True, inputs="images")
-    given = toy([proxy], images=images, seeds=2)(CODES).scores["meters"]
+    given = toy([proxy], images=images, seeds=2).score_block(CODES).scores["meters"]
     assert given.shape == (5, 2)
     expected = images.astype(np.float32).mean(dtype=float) + CODES[:, 0] / 3
     np.testing.assert_allclose(given, expected[:, None].repeat(2, 1), rtol=1e-12)
@@ -296,7 +295,7 @@ def test_codes_that_cannot_be_scored(
     toy: Callable[..., Scorer], codes: np.ndarray, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        toy()(codes)
+        toy().score_block(codes)
 
 
 def test_score_takes_strings_and_averages_seeds(reference: BlockScores) -> None:

@@ -8,7 +8,7 @@ from references.plain_nasbench201 import moments, show, spread
 
 from jaxproxy.measure import make_batch
 from jaxproxy.scoring import Scorer, make_scorer
-from jaxproxy.spaces import nasbench201
+from jaxproxy.spaces import Mode, nasbench201
 from jaxproxy.types import Batch, Fidelity
 
 pytestmark = pytest.mark.usefixtures("optimised")
@@ -50,10 +50,10 @@ def nb201(images: np.ndarray) -> Scorer:
 @pytest.mark.parametrize("row", [0, 4])
 def test_readings_are_those_of_a_plain_network(nb201: Scorer, row: int) -> None:
     """In float32, from the seed on; ``test_nasbench201_network`` does the details."""
-    given = nb201(NB201_CODES)
+    given = nb201.score_block(NB201_CODES)
     weight_key, batch_key = jax.random.split(jax.random.key(0))
-    params = jax.jit(NB201.network(TINY).init)(weight_key)
-    x, y = make_batch(batch_key, TINY, NB201.num_classes)
+    params = jax.jit(NB201.network(TINY, Mode()).init)(weight_key)
+    x, y = make_batch(batch_key, TINY, NB201.task.num_outputs)
     with jax.enable_x64(True):
         params, x = jax.tree.map(lambda a: a.astype(float), (params, x))
         shown = show(NB201_CODES[row], params, Batch(x, y), cells=TINY.cells)
@@ -73,22 +73,24 @@ def test_readings_are_those_of_a_plain_network(nb201: Scorer, row: int) -> None:
 
 
 def test_order_does_not_matter_where_buffers_are_used_again(nb201: Scorer) -> None:
-    given = nb201(NB201_CODES)
+    given = nb201.score_block(NB201_CODES)
     assert np.isfinite(given.scores["intrain"]).all()
     assert (np.diff(np.sort(given.scores["intrain"][:, 0])) > 1e-3).all()
     # Each architecture now finds what another one left, on the other device.
     for order in (np.arange(6)[::-1], np.array([3]), np.array([1, 4])):
-        assert_same(nb201(NB201_CODES[order]), rows(given, order))
+        assert_same(nb201.score_block(NB201_CODES[order]), rows(given, order))
     assert list(nb201.counts(NB201_CODES)) == ["params"]
 
 
 def test_float64_programs_next_to_float32_ones(
     nb201: Scorer, images: np.ndarray
 ) -> None:
-    expected = nb201(NB201_CODES).scores[EPSINAS]
+    expected = nb201.score_block(NB201_CODES).scores[EPSINAS]
     np.testing.assert_array_equal(np.isnan(expected[:, 0]), np.arange(6) == 3)
     alone = make_scorer(
         NB201, [EPSINAS], fidelity=TINY, images=images, devices=1, block_size=6
     )
-    np.testing.assert_allclose(alone(NB201_CODES).scores[EPSINAS], expected, rtol=1e-12)
+    np.testing.assert_allclose(
+        alone.score_block(NB201_CODES).scores[EPSINAS], expected, rtol=1e-12
+    )
     assert alone.slots == {}

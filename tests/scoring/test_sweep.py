@@ -15,7 +15,7 @@ from jaxproxy.runs import Run, StoreError
 from jaxproxy.runs import _files as files
 from jaxproxy.scoring import sweep
 from jaxproxy.scoring._balance import blocks, deal
-from jaxproxy.spaces import SPACES
+from jaxproxy.spaces import SPACES, Isomorphism
 
 pytestmark = pytest.mark.usefixtures("optimised")
 
@@ -251,8 +251,10 @@ def test_overhead_is_small(tmp_path):
 def test_classes_of_unequal_members_are_not_merged_unasked(tmp_path):
     """A score of the structure may still see which member it is."""
     scorer = FakeScorer(
-        space=dataclasses.replace(FakeScorer().space, same_in_class=False)
+        space=dataclasses.replace(
+            FakeScorer().space, isomorphism=Isomorphism(np.sort, False)
+        )
     )
     scorer.proxies = FakeScorer.proxies[:1]
     assert not sweep(scorer, CODES, tmp_path, progress=False).manifest["deduplicate"]
-    assert not SPACES["nasbench101"]().same_in_class
+    assert not SPACES["nasbench101"]().isomorphism.equal_scores

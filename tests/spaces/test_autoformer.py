@@ -7,13 +7,13 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import plain_autoformer as plain
 import pytest
+from references import plain_autoformer as plain
 
 from jaxproxy import meters
 from jaxproxy.measure import Readings, collect, cross_entropy
 from jaxproxy.scoring import Scorer, make_scorer
-from jaxproxy.spaces import Space, autoformer, nasbench201
+from jaxproxy.spaces import Mode, Space, autoformer, nasbench201
 from jaxproxy.spaces._autoformer import _codes as host
 from jaxproxy.testing import check_proxy, check_space
 from jaxproxy.types import Batch, Fidelity
@@ -85,7 +85,7 @@ def test_bad_options() -> None:
     with pytest.raises(ValueError, match="multiple of 16, got 100"):
         autoformer(resolution=100)
     with pytest.raises(ValueError, match="multiple of 16, the side of a patch, got 8"):
-        autoformer().network(Fidelity(resolution=8))
+        autoformer().network(Fidelity(resolution=8), Mode())
 
 
 # Embedding, heads and MLP ratios that the authors publish, and millions of parameters
@@ -179,7 +179,7 @@ def _rows(readings: Readings, meter: meters.Meter) -> dict[str, np.ndarray]:
 
 
 def test_network_is_the_plain_one(space: Space) -> None:
-    network = space.network(SMALL)
+    network = space.network(SMALL, Mode())
     params = network.init(jax.random.key(0))
     # Biases and scales that are not 0 and 1, so that none can be missed.
     params = jax.tree.map(
@@ -232,7 +232,7 @@ def _check_readings(given, mine, outputs, gradients) -> None:
 def test_counts_are_those_of_the_plain_network(space: Space) -> None:
     """Of heads of dimension 64, as the network that is trained has them."""
     shapes = jax.eval_shape(
-        space.network(Fidelity(width=64, resolution=32)).init, jax.random.key(0)
+        space.network(Fidelity(width=64, resolution=32), Mode()).init, jax.random.key(0)
     )
     for code, arch in CODES:
         full = plain.Arch(

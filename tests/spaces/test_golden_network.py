@@ -9,11 +9,12 @@ import pytest
 from helpers import golden_cases as golden
 
 from jaxproxy.measure import MeterSet, Tap, cross_entropy
+from jaxproxy.spaces import Mode
 
 
 @functools.cache
 def _apply(fidelity):
-    network = golden.SPACE.network(fidelity)
+    network = golden.SPACE.network(fidelity, Mode())
     return jax.jit(lambda p, x, code: network.apply(p, x, code, Tap(MeterSet(()))))
 
 

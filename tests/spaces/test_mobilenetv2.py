@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxproxy.spaces import Space, mobilenetv2
+from jaxproxy.spaces import Mode, Space, mobilenetv2
 from jaxproxy.spaces._mobilenetv2 import _codes as host
 from jaxproxy.testing import check_space
 from jaxproxy.types import Fidelity
@@ -186,9 +186,9 @@ def test_bad_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="multiple of 32, got 100"):
         mobilenetv2(resolution=100).num_macs(np.zeros(32, int))
     with pytest.raises(ValueError, match="width must be even, not 3"):
-        SPACE.network(Fidelity(3, 1, 2, 32))
+        SPACE.network(Fidelity(3, 1, 2, 32), Mode())
     with pytest.raises(ValueError, match="multiple of 32, not 48"):
-        SPACE.network(Fidelity(2, 1, 2, 48))
+        SPACE.network(Fidelity(2, 1, 2, 48), Mode())
     with pytest.raises(ValueError, match="gene 3 is 8; mobilenetv2 allows 0 to 7"):
         host.num_params(np.where(np.arange(32) == 3, 8, 0))
     with pytest.raises(ValueError, match="one code"):

@@ -5,19 +5,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import plain_layers as plain
 import pytest
 from flax import nnx
 from jax import Array
+from references import plain_layers as plain
 from references.plain_layers import convolve, normalised
 
 from jaxproxy import meters
 from jaxproxy.measure import MeterSet, Tap, collect, make_batch
 from jaxproxy.scoring import make_scorer
 from jaxproxy.spaces import mobilenetv2
-from jaxproxy.spaces._layers import Mode
 from jaxproxy.spaces._mobilenetv2 import _codes as host
 from jaxproxy.spaces._mobilenetv2._layers import Block, Layers, block, live
+from jaxproxy.spaces._mode import Mode
 from jaxproxy.testing import check_proxy
 from jaxproxy.types import Fidelity
 
@@ -107,7 +107,7 @@ def unrolled(
 
 def read_all(*measured: meters.Meter) -> Any:
     """What a program reads of a code, its parameters and the batch."""
-    network = SPACE.network(TINY)
+    network = SPACE.network(TINY, Mode())
     batch = make_batch(jax.random.key(1), TINY, CLASSES)
     batch = batch._replace(x=batch.x.astype(float))
     params = jax.jit(network.init)(jax.random.key(0))

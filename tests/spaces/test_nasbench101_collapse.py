@@ -9,7 +9,7 @@ from jaxproxy.proxies import epsinas
 from jaxproxy.proxies._epsinas import dispersion
 from jaxproxy.spaces import nasbench101
 from jaxproxy.spaces._nasbench101 import _codes as nb101
-from jaxproxy.spaces._nasbench101._equal_weights import collapsed
+from jaxproxy.spaces._nasbench101._equal_weights import equal_weights
 from jaxproxy.types import Batch, Fidelity
 
 SPACE = nasbench101()
@@ -108,9 +108,9 @@ def test_float32_loses_what_it_loses(images: np.ndarray) -> None:
 
 def test_bad_calls() -> None:
     with pytest.raises(ValueError, match="enable_x64"):
-        collapsed(SMALL)
+        equal_weights(SMALL)
     with jax.enable_x64(True):
-        network = collapsed(SMALL)
+        network = equal_weights(SMALL)
         assert network.weights == WEIGHTS
         with pytest.raises(ValueError, match="multiple of 4 from 8"):
             network.stem(jnp.zeros((2, 6, 6, 3)), jnp.ones(()))

@@ -12,7 +12,7 @@ from jaxproxy import meters
 from jaxproxy.measure import Network, collect
 from jaxproxy.proxies import parse_proxy
 from jaxproxy.scoring import Scorer, make_scorer
-from jaxproxy.spaces import nasbench101
+from jaxproxy.spaces import Mode, nasbench101
 from jaxproxy.spaces._nasbench101 import _codes as nb101
 from jaxproxy.testing import check_proxy
 from jaxproxy.types import Fidelity
@@ -191,4 +191,4 @@ def test_pruned_vertices_change_nothing() -> None:
 
 def test_a_width_that_four_vertices_cannot_share_is_refused() -> None:
     with pytest.raises(ValueError, match=r"width of at least 4.*got 3"):
-        SPACE.network(Fidelity(width=3, cells=1, batch_size=2, resolution=8))
+        SPACE.network(Fidelity(width=3, cells=1, batch_size=2, resolution=8), Mode())

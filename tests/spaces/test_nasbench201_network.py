@@ -13,14 +13,14 @@ from jaxproxy.measure import Meter, Readings, collect_batches
 from jaxproxy.measure._collect import make_scratch
 from jaxproxy.meters import covariance, gradient
 from jaxproxy.ops import _tiles
-from jaxproxy.spaces import nasbench201
+from jaxproxy.spaces import Mode, nasbench201
 from jaxproxy.spaces._nasbench201._kernel._buffers import DEAD
 from jaxproxy.spaces._nasbench201._kernel._steps import Plan, alive_nodes
 from jaxproxy.types import Batch, Fidelity
 
 CELLS = 2
 FIDELITY = Fidelity(width=4, cells=CELLS, batch_size=4, resolution=8)
-NETWORK = nasbench201().network(FIDELITY)
+NETWORK = nasbench201().network(FIDELITY, Mode())
 
 CODES = {
     "all none": (0, 0, 0, 0, 0, 0),

@@ -3,17 +3,17 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import plain_layers as plain
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jax import Array
+from references import plain_layers as plain
 from references.plain_layers import convolve, normalised
 
 from jaxproxy import meters
 from jaxproxy.measure import collect, make_batch
+from jaxproxy.spaces import Mode, nasbench_macro
 from jaxproxy.spaces import _nasbench_macro as host
-from jaxproxy.spaces import nasbench_macro
 from jaxproxy.testing import check_space
 from jaxproxy.types import Fidelity
 
@@ -70,7 +70,7 @@ def test_malformed_strings_are_explained(arch: str, message: str) -> None:
 
 def test_bad_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="cells must be 1, not 2"):
-        SPACE.network(Fidelity(4, 2, 2, 8))
+        SPACE.network(Fidelity(4, 2, 2, 8), Mode())
     with pytest.raises(ValueError, match="multiple of 8, got 12"):
         host.num_macs(np.zeros(8, int), resolution=12)
     with pytest.raises(ValueError, match="blocks are 0 to 2, got 3"):
@@ -123,7 +123,10 @@ def _unrolled(weights: dict[str, Array], x: Array) -> tuple[Array, dict[str, Arr
 
 
 def test_readings_are_those_of_an_unrolled_network() -> None:
-    network, batch = SPACE.network(TINY), make_batch(jax.random.key(1), TINY, 10)
+    network, batch = (
+        SPACE.network(TINY, Mode()),
+        make_batch(jax.random.key(1), TINY, 10),
+    )
     params = jax.jit(network.init)(jax.random.key(0))
     read = jax.jit(lambda code: collect(network, params, batch, code, METERS))
     for code in CODES:

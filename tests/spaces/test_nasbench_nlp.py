@@ -15,7 +15,7 @@ from jaxproxy import meters
 from jaxproxy.measure import Readings, collect
 from jaxproxy.proxies._epsinas import dispersion
 from jaxproxy.scoring import make_scorer
-from jaxproxy.spaces import nasbench_nlp
+from jaxproxy.spaces import Mode, nasbench_nlp
 from jaxproxy.spaces._nasbench_nlp import _codes as recipes
 from jaxproxy.testing import check_proxy, check_space
 from jaxproxy.types import Batch, Fidelity
@@ -202,16 +202,16 @@ def _rows(readings: Readings, meter: meters.Meter) -> dict[str, np.ndarray]:
 
 
 def test_network_is_the_plain_one() -> None:
-    network = SPACE.network(SMALL)
+    network = SPACE.network(SMALL, Mode())
     params = network.init(jax.random.key(0))
     params = jax.tree.map(
         lambda p: p + 0.1 * jnp.cos(jnp.arange(p.size)).reshape(p.shape), params
     )
-    batch = SPACE.draw(jax.random.key(1), SMALL)
+    batch = SPACE.task.batch(jax.random.key(1), SMALL)
     assert batch.x.shape == batch.y.shape == (3, 4)
     np.testing.assert_array_equal(batch.x[:, 1:], batch.y[:, :-1])
     read = jax.jit(
-        lambda code: collect(network, params, batch, code, METERS, loss=SPACE.loss)
+        lambda code: collect(network, params, batch, code, METERS, loss=SPACE.task.loss)
     )
     for recipe in (GRU, TWO_STATES):
         _check(read(jnp.asarray(code_of(recipe))), params["params"], recipe, batch)
@@ -247,7 +247,7 @@ def _check(given: Readings, params: Any, recipe: Any, batch: Batch) -> None:
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_equal_weights_are_one_channel(recipe: dict[str, Any]) -> None:
     with jax.enable_x64(True):
-        one = SPACE.collapsed(SMALL, underflow=False)
+        one = SPACE.equal_weights(SMALL, underflow=False)
         state = one.stem(jnp.zeros((1, 8, 8, 3)), jnp.float64(1))
         outputs = []
         for weight in (0.1, 0.3):
@@ -276,7 +276,7 @@ def test_equal_weights_are_one_channel(recipe: dict[str, Any]) -> None:
 @pytest.mark.smoke
 def test_equal_weights_need_float64() -> None:
     with pytest.raises(ValueError, match="need float64"):
-        SPACE.collapsed(SMALL)
+        SPACE.equal_weights(SMALL)
 
 
 def test_proxies_keep_their_contract() -> None:

@@ -7,16 +7,16 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-import plain_layers as plain
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jax import Array
+from references import plain_layers as plain
 from references.plain_layers import convolve, normalised
 
 from jaxproxy import meters
 from jaxproxy.measure import collect, make_batch
-from jaxproxy.spaces import natsbench_sss
+from jaxproxy.spaces import Mode, natsbench_sss
 from jaxproxy.spaces._natsbench_sss import _codes as host
 from jaxproxy.spaces._natsbench_sss import _network as net
 from jaxproxy.testing import check_space
@@ -87,7 +87,7 @@ def test_bad_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="num_classes must be positive"):
         natsbench_sss(num_classes=0)
     with pytest.raises(ValueError, match="width must be even, not 3"):
-        SPACE.network(Fidelity(3, 1, 2, 8))
+        SPACE.network(Fidelity(3, 1, 2, 8), Mode())
     with pytest.raises(ValueError, match="multiple of 4, got 6"):
         host.num_macs(np.zeros(5, int), resolution=6)
     with pytest.raises(ValueError, match="genes are 0 to 7, got 8"):
@@ -155,7 +155,10 @@ def test_readings_are_those_of_an_unrolled_network(monkeypatch) -> None:
     """Logits, activations and gradients, with and without projections."""
     # Of half as many widths, whose pairs are a quarter as many branches to trace.
     monkeypatch.setattr(net, "WIDTHS", host.WIDTHS[:WIDEST])
-    network, batch = SPACE.network(TINY), make_batch(jax.random.key(1), TINY, 10)
+    network, batch = (
+        SPACE.network(TINY, Mode()),
+        make_batch(jax.random.key(1), TINY, 10),
+    )
     params = jax.jit(network.init)(jax.random.key(0))
     read = jax.jit(lambda code: collect(network, params, batch, code, METERS))
     for code in CODES:

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from jaxproxy.spaces import Space
+from jaxproxy.spaces import Constraint, Space
 
 ALL = np.array(list(itertools.product(range(2), range(1), range(3))), np.int32)[::-1]
 
@@ -15,12 +15,9 @@ def make_space(**fields) -> Space:
     defaults = {
         "name": "toy",
         "choices": (2, 1, 3),
-        "num_classes": 10,
         "to_str": lambda code: "".join(map(str, code)),
         "from_str": lambda arch: np.array([int(gene) for gene in arch], np.int32),
-        "num_params": lambda code: int(code.sum()),
-        "num_macs": lambda code: int(code.sum()),
-        "network": lambda fidelity: None,
+        "network": lambda fidelity, mode: None,
     }
     return Space(**(defaults | fields))
 
@@ -130,7 +127,8 @@ def _not_equal(codes):
 
 def make_constrained(**fields) -> Space:
     """Four of the six codes: those whose first gene is not the last."""
-    return make_space(valid=_not_equal, explain=lambda _: "ends are equal", **fields)
+    constraint = Constraint(_not_equal, lambda _: "ends are equal")
+    return make_space(constraint=constraint, **fields)
 
 
 def test_what_is_no_architecture_is_refused_with_a_reason():
@@ -156,7 +154,8 @@ def test_only_architectures_are_drawn_and_all_of_them():
 
 def test_a_search_for_what_does_not_exist_ends():
     """Rather than run forever."""
-    space = make_space(valid=lambda codes: np.zeros(codes.shape[:-1], bool))
+    nothing = Constraint(lambda codes: np.zeros(codes.shape[:-1], bool))
+    space = make_space(constraint=nothing)
     with pytest.raises(ValueError, match="random codes is an architecture of toy"):
         space.sample(np.random.default_rng(0), 1)
 

@@ -27,9 +27,9 @@ def test_wrong_spaces(text: str, message: str) -> None:
 
 
 def test_options_besides_the_text() -> None:
-    assert parse_space("nasbench201", num_classes=100).num_classes == 100
+    assert parse_space("nasbench201", num_classes=100).task.num_outputs == 100
     same = parse_space("nasbench201(num_classes=100)", num_classes=100)
-    assert same.num_classes == 100
+    assert same.task.num_outputs == 100
     with pytest.raises(ValueError, match="'num_classes' of nasbench201 is given twice"):
         parse_space("nasbench201(num_classes=100)", num_classes=10)
     with pytest.raises(ValueError, match="nasbench_macro has no 'num_classes'"):

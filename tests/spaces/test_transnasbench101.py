@@ -5,16 +5,16 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-import plain_layers as plain
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jax import Array
+from references import plain_layers as plain
 from references.plain_layers import convolve, normalised
 
 from jaxproxy import meters
-from jaxproxy.measure import collect, make_batch
-from jaxproxy.spaces import transnasbench101_micro
+from jaxproxy.measure import collect, cross_entropy
+from jaxproxy.spaces import Mode, transnasbench101_micro
 from jaxproxy.spaces._transnasbench101 import _codes as host
 from jaxproxy.testing import check_space
 from jaxproxy.types import Fidelity
@@ -81,7 +81,7 @@ def test_bad_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="unknown task 'depth'; choose from"):
         transnasbench101_micro(task="depth")
     with pytest.raises(ValueError, match="must be even, not 3"):
-        SPACE.network(Fidelity(3, 1, 2, 32))
+        SPACE.network(Fidelity(3, 1, 2, 32), Mode())
     with pytest.raises(ValueError, match="multiple of 32, got 48"):
         host.num_macs(np.zeros(6, int), resolution=48)
     with pytest.raises(ValueError, match="operations are 0 to 3, got 4"):
@@ -124,7 +124,7 @@ def _kernels(params: dict, code: list[int]) -> dict[str, Array]:
 
 @pytest.mark.parametrize("task", host.TASKS)
 def test_counts_are_those_of_the_network(task: str) -> None:
-    network = transnasbench101_micro(task=task).network(Fidelity(64, 2, 2, 64))
+    network = transnasbench101_micro(task=task).network(Fidelity(64, 2, 2, 64), Mode())
     params = jax.eval_shape(network.init, jax.random.key(0))["params"]
     head, none = jax.tree.leaves(params["head"]), np.zeros(6, int)
     x = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
@@ -184,12 +184,13 @@ def _unrolled(
 
 def test_readings_are_those_of_an_unrolled_network() -> None:
     """On images whose sides stay even, so a shift by one wraps no pixel in use."""
-    network, key = SPACE.network(TINY), jax.random.key(1)
-    assert SPACE.draw is not None
-    assert SPACE.loss is not None
-    batch, params = SPACE.draw(key, TINY), jax.jit(network.init)(jax.random.key(0))
+    network, key = SPACE.network(TINY, Mode()), jax.random.key(1)
+    batch, params = (
+        SPACE.task.batch(key, TINY),
+        jax.jit(network.init)(jax.random.key(0)),
+    )
     read = jax.jit(
-        lambda code: collect(network, params, batch, code, METERS, loss=SPACE.loss)
+        lambda code: collect(network, params, batch, code, METERS, loss=SPACE.task.loss)
     )
     for code in CODES:
         readings = read(jnp.array(code))
@@ -211,5 +212,6 @@ def test_proxies_share_one_program() -> None:
 
 def test_classes_are_drawn_by_default() -> None:
     space = transnasbench101_micro(task="class_scene")
-    assert space.draw is space.loss is None
-    assert make_batch(jax.random.key(0), TINY, space.num_classes).y.max() < 47
+    assert space.task.draw is None
+    assert space.task.loss is cross_entropy
+    assert space.task.batch(jax.random.key(0), TINY).y.max() < 47

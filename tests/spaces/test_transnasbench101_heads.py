@@ -7,25 +7,27 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-import plain_layers as plain
 import pytest
 from flax import nnx
 from jax import Array, lax
+from references import plain_layers as plain
 
 from jaxproxy import meters
 from jaxproxy.measure import (
     Draws,
+    MeterSet,
     Model,
     Network,
     Tap,
     collect,
+    cross_entropy,
     drawn,
     network_from_tapped,
 )
 from jaxproxy.meters import _jacobian as jacobian
 from jaxproxy.scoring import make_scorer
 from jaxproxy.spaces import transnasbench101_micro
-from jaxproxy.spaces._layers import Mode
+from jaxproxy.spaces._mode import Mode
 from jaxproxy.spaces._transnasbench101 import _codes as host
 from jaxproxy.spaces._transnasbench101._heads import make_head
 from jaxproxy.types import Batch, Fidelity
@@ -41,7 +43,7 @@ class _Recorder(Tap):
     """Notes shapes."""
 
     def __init__(self) -> None:
-        super().__init__(meters.MeterSet(()), planning=True)
+        super().__init__(MeterSet(()), planning=True)
         self.activations: dict[str, tuple[int, ...]] = {}
         self.parameters: dict[str, tuple[int, ...]] = {}
 
@@ -144,13 +146,11 @@ def _transposed(x: Array, kernel: Array) -> Array:
 @pytest.mark.parametrize("task", ["normal", "segmentsemantic"])
 def test_readings_are_those_of_a_decoder_written_out(task: str) -> None:
     space = transnasbench101_micro(task=task)
-    assert space.draw is not None
-    assert space.loss is not None
     network = network_from_tapped(drawn(partial(_Alone, task)))
     params = jax.jit(network.init)(jax.random.key(0))
     x = jax.random.normal(jax.random.key(1), (2, 1, 1, 8 * TINY.width))
-    y = space.draw(jax.random.key(2), TINY).y
-    read = jax.jit(partial(collect, network, meters=METERS, loss=space.loss))
+    y = space.task.batch(jax.random.key(2), TINY).y
+    read = jax.jit(partial(collect, network, meters=METERS, loss=space.task.loss))
     readings = read(params, Batch(x, y), None)
     head = params["params"]["head"]
     hidden = head["hidden"]
@@ -194,18 +194,18 @@ def test_jigsaw_joins_the_tiles_of_an_image() -> None:
 @pytest.mark.parametrize("task", host.TASKS)
 def test_noise_and_loss_fit_the_outputs(task: str) -> None:
     space = transnasbench101_micro(task=task)
-    network, draw = space.network(TINY), space.draw
+    network, draw = space.network(TINY, Mode()), space.task.draw
     if draw is None:
         return
     batch = jax.eval_shape(lambda key: draw(key, TINY), jax.random.key(0))
     params = jax.eval_shape(network.init, jax.random.key(0))
     code = jax.ShapeDtypeStruct((6,), jnp.int32)
-    tap = Tap(meters.MeterSet(()), planning=True)
+    tap = Tap(MeterSet(()), planning=True)
     outputs = jax.eval_shape(
         lambda params, x, code: network.apply(params, x, code, tap),
         params, batch.x, code,
     )  # fmt: skip
-    images, classes = (2, 32, 32), space.num_classes
+    images, classes = (2, 32, 32), space.task.num_outputs
     assert outputs.shape == ((*images, classes) if task in DECODED else (2, classes))
     assert batch.x.shape == ((2, 9, 32, 32, 3) if task == "jigsaw" else (*images, 3))
     targets = {"jigsaw": (2,), "room_layout": (2, 9), "segmentsemantic": images}
@@ -222,22 +222,19 @@ def test_losses_by_hand() -> None:
     outputs = jnp.array([[0.5, -1.0], [2.0, 0.0]]).reshape(1, 1, 2, 2)
     targets = jnp.array([[1.0, -1.0], [0.0, 4.0]]).reshape(1, 1, 2, 2)
     for task in ("autoencoder", "normal"):
-        loss = transnasbench101_micro(task=task).loss
-        assert loss is not None
+        loss = transnasbench101_micro(task=task).task.loss
         assert loss(outputs, targets) == (0.5 + 0 + 2 + 4) / 4
-    loss = transnasbench101_micro(task="segmentsemantic").loss
-    assert loss is not None
+    loss = transnasbench101_micro(task="segmentsemantic").task.loss
     # Pixels of classes 1 and 0, with probabilities 1 / (1 + e^1.5) and 1 / (1 + e^-2).
     expected = (math.log1p(math.exp(1.5)) + math.log1p(math.exp(-2))) / 2
     found = loss(outputs, jnp.array([[[1, 0]]]))
     np.testing.assert_allclose(found, expected, rtol=1e-6)
-    assert transnasbench101_micro(task="jigsaw").loss is None
+    assert transnasbench101_micro(task="jigsaw").task.loss is cross_entropy
 
 
 @pytest.mark.parametrize("task", [*DECODED, "room_layout"])
 def test_targets_of_another_shape_are_refused(task: str) -> None:
-    loss = transnasbench101_micro(task=task).loss
-    assert loss is not None
+    loss = transnasbench101_micro(task=task).task.loss
     with pytest.raises(ValueError, match=r"targets of this task are .*, not \[2\]"):
         loss(jnp.zeros((2, 4, 4, 3)), jnp.zeros(2))
 
@@ -245,12 +242,12 @@ def test_targets_of_another_shape_are_refused(task: str) -> None:
 def test_sizes_that_do_not_fit_are_refused() -> None:
     normal, jigsaw = (transnasbench101_micro(task=t) for t in ("normal", "jigsaw"))
     with pytest.raises(ValueError, match=r"width / 4 .* multiple of 4, not 6"):
-        normal.network(Fidelity(6, 1, 2, 32))
+        normal.network(Fidelity(6, 1, 2, 32), Mode())
     with pytest.raises(
         ValueError, match=r"decoder of normal .* multiple of 32, not 48"
     ):
-        normal.network(Fidelity(4, 1, 2, 48))
-    network = jigsaw.network(Fidelity(4, 1, 2, 48))
+        normal.network(Fidelity(4, 1, 2, 48), Mode())
+    network = jigsaw.network(Fidelity(4, 1, 2, 48), Mode())
     params = jax.eval_shape(network.init, jax.random.key(0))
     with pytest.raises(ValueError, match=r"9 tiles of each .* not \[2, 32, 32, 3\]"):
         jax.eval_shape(
@@ -300,4 +297,6 @@ def test_tiles_have_no_slopes_of_images() -> None:
     for task, tapped in (("jigsaw", False), ("class_scene", True)):
         network = network_from_tapped(drawn(partial(_Alone, task)))
         params = network.init(jax.random.key(0))
-        assert jacobian._taps_slopes(network, params, x, None) is tapped
+        batch = Batch(x, jnp.zeros(len(x), int))
+        model = Model(network, params, batch, None, jax.random.key(0))
+        assert jacobian._taps_slopes(model) is tapped

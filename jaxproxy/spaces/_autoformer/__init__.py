@@ -1,13 +1,13 @@
-"""AutoFormer put together: encoding, network and counts."""
+"""AutoFormer: its encoding, its network, its exact counts."""
 
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 
 from jaxproxy.options import check_choices
 from jaxproxy.spaces._autoformer import _codes as host
-from jaxproxy.spaces._autoformer._network import network
+from jaxproxy.spaces._autoformer._network import check_fidelity, network
+from jaxproxy.spaces._records import Counts, Isomorphism, Task
 from jaxproxy.spaces._space import Space
 from jaxproxy.types import Fidelity
 
@@ -17,7 +17,7 @@ __all__ = ["autoformer"]
 def autoformer(
     *, size: str = "tiny", num_classes: int = 1000, resolution: int = 224
 ) -> Space:
-    """Vision transformers of 12 to 16 blocks that differ in heads and MLPs.
+    """Returns AutoFormer: vision transformers that differ in heads, MLPs and depth.
 
     The activations of their dense layers are of kind ``linear``: InTrain and capacity
     want ``layers=linear``, for the patch embedding is the only convolution.
@@ -47,23 +47,22 @@ def autoformer(
     return Space(
         name="autoformer",
         choices=supernet.choices,
-        num_classes=num_classes,
         to_str=partial(host.to_str, supernet),
         from_str=partial(host.from_str, supernet),
-        canonical=partial(host.canonical, supernet),
-        num_params=partial(host.num_params, supernet, **counted),
-        num_macs=num_macs,
-        num_tensors=partial(host.num_tensors, supernet),
         network=partial(network, supernet=supernet, num_classes=num_classes),
-        cost=_relative(num_macs),
-        settings={"size": size, "macs_resolution": resolution},
+        task=Task(num_classes),
+        counts=Counts(
+            params=partial(host.num_params, supernet, **counted),
+            macs=num_macs,
+            tensors=partial(host.num_tensors, supernet),
+        ),
+        isomorphism=Isomorphism(partial(host.canonical, supernet)),
+        cost=lambda codes: np.asarray(num_macs(codes), float),
+        graph=partial(host.graph, supernet),
         presets={
             "paper": Fidelity(width=64, cells=1, batch_size=64, resolution=64),
             "fast": Fidelity(width=16, cells=1, batch_size=16, resolution=64),
         },
-        graph=partial(host.graph, supernet),
+        check_fidelity=check_fidelity,
+        settings={"size": size, "macs_resolution": resolution},
     )
-
-
-def _relative(count: Callable[[np.ndarray], np.ndarray]) -> Callable[..., np.ndarray]:
-    return lambda codes: np.asarray(count(codes), float)

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxproxy.spaces._space import Graph
+from jaxproxy.spaces._records import Graph
 
 PATCH = 16
 HEAD_DIM = 64

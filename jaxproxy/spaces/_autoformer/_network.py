@@ -20,13 +20,13 @@ from jaxproxy.measure import (
     Draws,
     Network,
     Tap,
-    drawn,
-    network_from_tapped,
+    network_from_draws,
     scan,
     switch,
 )
 from jaxproxy.spaces._autoformer._codes import HEAD_DIM, MAX_DISTANCE, PATCH, Supernet
-from jaxproxy.spaces._layers import Mode, tapped_dense, tapped_ln
+from jaxproxy.spaces._layers import tapped_dense, tapped_ln
+from jaxproxy.spaces._mode import Mode
 from jaxproxy.types import Fidelity
 
 _DEVIATION = 0.02
@@ -46,16 +46,7 @@ class Sizes(NamedTuple):
 
     @classmethod
     def of(cls, supernet: Supernet, fidelity: Fidelity) -> "Sizes":
-        """Sizes with heads of dimension ``fidelity.width`` in place of 64.
-
-        Raises:
-          ValueError: a resolution that patches do not fill.
-        """
-        if fidelity.resolution % PATCH:
-            raise ValueError(
-                f"resolution must be a multiple of {PATCH}, the side of a patch, got "
-                f"{fidelity.resolution}"
-            )
+        """Returns sizes with heads of dimension ``fidelity.width`` in place of 64."""
         embeddings = tuple(
             (e * fidelity.width + HEAD_DIM // 2) // HEAD_DIM
             for e in supernet.embeddings
@@ -71,35 +62,38 @@ class Sizes(NamedTuple):
 
 
 def network(
-    fidelity: Fidelity,
-    *,
-    supernet: Supernet,
-    num_classes: int = 1000,
-    weights: str = "kaiming",
-    norm: str = "batch",
+    fidelity: Fidelity, mode: Mode, *, supernet: Supernet, num_classes: int = 1000
 ) -> Network:
-    """Network of a supernet at a fidelity.
+    """Returns the network of a supernet at a fidelity.
 
     Args:
       fidelity: the width is the dimension of a head, 64 in the network that is trained;
         embeddings shrink with it, rounded. The resolution is a multiple of 16. Cells
         change nothing: the depth is a gene.
+      mode: weights are for the matrices of the whole supernet, whose leading rows and
+        columns an architecture reads. Positions and class token have deviation .02, and
+        are positive under ``"abs"``. LayerNorm has no statistics of a batch, so that
+        all norms but ``"none"`` are one.
       supernet: what the genes stand for.
       num_classes: outputs.
-      weights: name in ``setups.WEIGHTS``, for the matrices of the whole supernet, whose
-        leading rows and columns an architecture reads. Positions and class token have
-        deviation .02, and are positive under ``"abs"``.
-      norm: ``"batch"`` and ``"fixed"`` keep LayerNorm, which has no statistics of a
-        batch; ``"none"`` removes it.
 
     Raises:
       ValueError: a resolution that is not a multiple of 16.
     """
+    check_fidelity(fidelity)
     sizes = Sizes.of(supernet, fidelity)
-    mode = Mode(weights, norm, False)
-    return network_from_tapped(
-        drawn(lambda draws: VisionTransformer(sizes, num_classes, mode, draws))
+    return network_from_draws(
+        lambda draws: VisionTransformer(sizes, num_classes, mode, draws)
     )
+
+
+def check_fidelity(fidelity: Fidelity) -> None:
+    """Raises ValueError for images that patches do not fill."""
+    if fidelity.resolution % PATCH:
+        raise ValueError(
+            f"resolution must be a multiple of {PATCH}, the side of a patch, got "
+            f"{fidelity.resolution}"
+        )
 
 
 class VisionTransformer(nnx.Module):

@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxproxy.spaces._space import Graph
+from jaxproxy.spaces._records import Graph
 
 KERNELS, EXPANSIONS = (3, 5, 7), (1, 2, 4, 6)
 STRIDES = (2, 2, 2, 1, 2, 1)

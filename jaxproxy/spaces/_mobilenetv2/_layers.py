@@ -14,8 +14,9 @@ from jax import Array, lax
 
 from jaxproxy.measure import WEIGHTS, Draws, Tap
 from jaxproxy.ops import conv
-from jaxproxy.spaces._layers import Conv, Mode, normalise
+from jaxproxy.spaces._layers import Conv, normalise
 from jaxproxy.spaces._mobilenetv2._codes import EXPANSIONS, KERNELS
+from jaxproxy.spaces._mode import Mode
 
 
 class BlockParams(NamedTuple):
@@ -75,7 +76,7 @@ def conv_bn(
     size = taps * inputs * outputs
     kernel = masked(here.kernel)
     kernel = masked(tap.parameter(f"{name}.conv.weight", kernel, "conv_w", size))
-    x = conv(x, kernel, stride=stride, portable=mode.portable)
+    x = conv(x, kernel, stride=stride, portable=mode.plain)
     x = tap(f"{name}.conv", x, "conv", outputs)
     return _bn(f"{name}.bn", x, here, outputs, mode, tap)
 
@@ -109,7 +110,7 @@ def _depthwise(
     kernel = masked(tap.parameter(f"{name}.conv.weight", kernel, "conv_w", number))
     branches = [
         lambda x, kernel, k=k: conv(
-            x, kernel[:k, :k], stride=stride, groups=channels, portable=mode.portable
+            x, kernel[:k, :k], stride=stride, groups=channels, portable=mode.plain
         )
         for k in KERNELS
     ]

@@ -18,12 +18,11 @@ from jaxproxy.measure import (
     Draws,
     Network,
     Tap,
-    drawn,
-    network_from_tapped,
+    network_from_draws,
     scan,
     switch,
 )
-from jaxproxy.spaces._layers import Convs, Linear, Mode
+from jaxproxy.spaces._layers import Convs, Linear
 from jaxproxy.spaces._mobilenetv2._codes import (
     EXPANSIONS,
     GENES,
@@ -43,6 +42,7 @@ from jaxproxy.spaces._mobilenetv2._layers import (
     live,
     rescaled_draw,
 )
+from jaxproxy.spaces._mode import Mode
 from jaxproxy.types import Fidelity
 
 _FULL_WIDTH = 16
@@ -51,41 +51,22 @@ _LEVELS = ((0,), (1,), (2, 3), (4, 5))
 
 
 def network(
-    fidelity: Fidelity,
-    *,
-    num_classes: int = 1000,
-    skips: bool = True,
-    weights: str = "kaiming",
-    norm: str = "batch",
-    plain: bool = False,
+    fidelity: Fidelity, mode: Mode, *, num_classes: int = 1000, skips: bool = True
 ) -> Network:
-    """Network of the space at a fidelity; batches may have any size.
+    """Returns the network of the space at a fidelity; batches may have any size.
 
     Args:
       fidelity: all widths are multiplied by ``width / 16``, so 16 is the network that
         is trained; a stage has at most ``cells`` sub-layers, so that 5 is all.
+      mode: of its modules.
       num_classes: outputs.
       skips: whether a block adds its input to an output of the same shape.
-      weights: name in ``setups.WEIGHTS``.
-      norm: name in ``setups.NORMS``.
-      plain: of convolutions that can be differentiated twice.
 
     Raises:
-      ValueError: an odd width, for which some layer has half a channel, or a
-        resolution that is no multiple of 32.
+      ValueError: as :func:`check_fidelity`.
     """
-    unit, rest = divmod(STEP * fidelity.width, _FULL_WIDTH)
-    if rest:
-        raise ValueError(
-            f"mobilenetv2 multiplies widths such as {STEP} by width / {_FULL_WIDTH}, "
-            f"so width must be even, not {fidelity.width}"
-        )
-    if fidelity.resolution % 32:
-        raise ValueError(
-            "mobilenetv2 halves images five times, so resolution must be a multiple of "
-            f"32, not {fidelity.resolution}"
-        )
-    mode = Mode(weights, norm, plain, portable=plain)
+    check_fidelity(fidelity)
+    unit = STEP * fidelity.width // _FULL_WIDTH
 
     def make(draws: Draws) -> DynamicMobileNet:
         return DynamicMobileNet(
@@ -98,10 +79,27 @@ def network(
         )
 
     def choose(variables: dict, code: Array) -> dict:
-        params = _chosen(variables["params"], code, unit, fidelity.cells, weights)
+        params = _chosen(variables["params"], code, unit, fidelity.cells, mode.weights)
         return {**variables, "params": params}
 
-    return network_from_tapped(drawn(make))._replace(choose=choose)
+    return network_from_draws(make)._replace(choose=choose)
+
+
+def check_fidelity(fidelity: Fidelity) -> None:
+    """Raises ValueError for an odd width, for which some layer has half a channel.
+
+    Or for a resolution that is no multiple of 32.
+    """
+    if STEP * fidelity.width % _FULL_WIDTH:
+        raise ValueError(
+            f"mobilenetv2 multiplies widths such as {STEP} by width / {_FULL_WIDTH}, "
+            f"so width must be even, not {fidelity.width}"
+        )
+    if fidelity.resolution % 32:
+        raise ValueError(
+            "mobilenetv2 halves images five times, so resolution must be a multiple of "
+            f"32, not {fidelity.resolution}"
+        )
 
 
 def specs(code: Array, unit: int, cells: int) -> tuple[Array, list[Block], Array]:

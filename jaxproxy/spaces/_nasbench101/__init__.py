@@ -1,4 +1,4 @@
-"""NAS-Bench-101 put together: encoding, network and counts."""
+"""NAS-Bench-101: its encoding, its network, its exact counts."""
 
 from functools import partial
 
@@ -7,16 +7,23 @@ import numpy as np
 from jaxproxy.spaces._nasbench101 import _codes as modules
 from jaxproxy.spaces._nasbench101 import _counts as counts
 from jaxproxy.spaces._nasbench101._canonical import canonical, enumerate_codes
-from jaxproxy.spaces._nasbench101._equal_weights import collapsed
-from jaxproxy.spaces._nasbench101._network import network
-from jaxproxy.spaces._space import Graph, Space
+from jaxproxy.spaces._nasbench101._equal_weights import equal_weights
+from jaxproxy.spaces._nasbench101._network import check_fidelity, network
+from jaxproxy.spaces._records import (
+    Constraint,
+    Counts,
+    Graph,
+    Isomorphism,
+    Task,
+)
+from jaxproxy.spaces._space import Space
 from jaxproxy.types import Fidelity
 
 __all__ = ["nasbench101"]
 
 
 def nasbench101(*, num_classes: int = 10, resolution: int = 32) -> Space:
-    """NAS-Bench-101: 423,624 modules of at most seven vertices and nine edges.
+    """Returns NAS-Bench-101: 423,624 modules of at most seven vertices and nine edges.
 
     A code need not be pruned, so that one change leads from any to another graph.
     Codes are sampled uniformly over graphs, not over codes, in their canonical form.
@@ -36,28 +43,29 @@ def nasbench101(*, num_classes: int = 10, resolution: int = 32) -> Space:
     return Space(
         name="nasbench101",
         choices=modules.CHOICES,
-        num_classes=num_classes,
         to_str=modules.to_str,
         from_str=modules.from_str,
-        canonical=canonical,
-        same_in_class=False,
-        enumerate=enumerate_codes,
-        valid=modules.valid,
-        explain=modules.explain,
-        graph=graph,
-        num_params=partial(counts.num_params, num_classes=num_classes),
-        num_macs=partial(
-            counts.num_macs, num_classes=num_classes, resolution=resolution
-        ),
-        num_tensors=counts.num_tensors,
         network=partial(network, num_classes=num_classes),
+        task=Task(num_classes),
+        counts=Counts(
+            params=partial(counts.num_params, num_classes=num_classes),
+            macs=partial(
+                counts.num_macs, num_classes=num_classes, resolution=resolution
+            ),
+            tensors=counts.num_tensors,
+        ),
+        constraint=Constraint(modules.valid, modules.explain),
+        isomorphism=Isomorphism(canonical, equal_scores=False),
+        enumerate=enumerate_codes,
         cost=counts.cost,
-        collapsed=collapsed,
+        graph=graph,
+        equal_weights=equal_weights,
         presets={
             "paper": Fidelity(width=128, cells=3, batch_size=64, resolution=64),
             # The better of two on 200 architectures: benchmarks/nasbench101.py
             "fast": Fidelity(width=12, cells=3, batch_size=8, resolution=16),
         },
+        check_fidelity=check_fidelity,
         settings={"macs_resolution": resolution},
     )
 

@@ -27,7 +27,7 @@ from jaxproxy.types import Fidelity
 _STACKS = 3
 
 
-def collapsed(fidelity: Fidelity, *, underflow: bool = False) -> EqualWeights:
+def equal_weights(fidelity: Fidelity, *, underflow: bool = False) -> EqualWeights:
     """The network whose weights are all equal, BatchNorm in evaluation mode.
 
     Args:

@@ -4,9 +4,10 @@ import jax
 from flax import nnx
 from jax import Array
 
-from jaxproxy.measure import Draws, Network, Tap, drawn, network_from_tapped
+from jaxproxy.measure import Draws, Network, Tap, network_from_draws
 from jaxproxy.ops import max_pool
-from jaxproxy.spaces._layers import ConvBN, Linear, Mode
+from jaxproxy.spaces._layers import ConvBN, Linear
+from jaxproxy.spaces._mode import Mode
 from jaxproxy.spaces._nasbench101._codes import MAX_SHARES
 from jaxproxy.spaces._nasbench101._graph import pruned_graph
 from jaxproxy.spaces._nasbench101._stack import Stack
@@ -15,43 +16,45 @@ from jaxproxy.types import Fidelity
 _STACKS = 3
 
 
-def network(
-    fidelity: Fidelity,
-    *,
-    num_classes: int = 10,
-    weights: str = "kaiming",
-    norm: str = "batch",
-    plain: bool = False,
-) -> Network:
-    """Network of the space at a fidelity; batches may have any size.
+def network(fidelity: Fidelity, mode: Mode, *, num_classes: int = 10) -> Network:
+    """Returns the network of the space at a fidelity; batches may have any size.
 
     Args:
       fidelity: ``width`` are the channels of the stem and the first stack, 128 in the
         trained network, and ``cells`` the modules of each stack, 3 there.
+      mode: of its modules.
       num_classes: outputs.
-      weights: name in ``setups.WEIGHTS``.
-      norm: name in ``setups.NORMS``.
-      plain: of convolutions that can be differentiated twice.
 
     Raises:
-      ValueError: fewer channels than the four vertices that can share them.
+      ValueError: as :func:`check_fidelity`.
+    """
+    check_fidelity(fidelity)
+    return network_from_draws(
+        lambda draws: ModuleNetwork(
+            width=fidelity.width,
+            cells=fidelity.cells,
+            num_classes=num_classes,
+            mode=mode,
+            draws=draws,
+        )
+    )
+
+
+def check_fidelity(fidelity: Fidelity) -> None:
+    """Raises ValueError for fewer channels than the four vertices that share them.
+
+    Or for images that two poolings cannot halve.
     """
     if fidelity.width < MAX_SHARES:
         raise ValueError(
             f"nasbench101 needs a width of at least {MAX_SHARES}, since as many "
             f"vertices can share the channels, got {fidelity.width}"
         )
-    return network_from_tapped(
-        drawn(
-            lambda draws: ModuleNetwork(
-                width=fidelity.width,
-                cells=fidelity.cells,
-                num_classes=num_classes,
-                mode=Mode(weights, norm, plain, portable=plain),
-                draws=draws,
-            )
+    if fidelity.resolution % 4:
+        raise ValueError(
+            "two poolings of nasbench101 halve the images, so resolution must be a "
+            f"multiple of 4, not {fidelity.resolution}"
         )
-    )
 
 
 class ModuleNetwork(nnx.Module):

@@ -18,7 +18,8 @@ from jax import Array, lax
 
 from jaxproxy.measure import WEIGHTS, Draws, Tap, scan, switch
 from jaxproxy.ops import max_pool
-from jaxproxy.spaces._layers import Mode, normalise, tapped_conv
+from jaxproxy.spaces._layers import normalise, tapped_conv
+from jaxproxy.spaces._mode import Mode
 from jaxproxy.spaces._nasbench101._codes import INTERIOR
 from jaxproxy.spaces._nasbench101._graph import Graph, Widths, all_sizes, module_widths
 
@@ -237,7 +238,7 @@ class Stack(nnx.Module):
 
         def branch(x: Array, tap: Tap) -> Array:
             x = x[..., : kernel.shape[2]]
-            y = tapped_conv(f"{name}.conv", x, kernel, tap, portable=self.mode.portable)
+            y = tapped_conv(f"{name}.conv", x, kernel, tap, portable=self.mode.plain)
             return _padded(y, self.channels)
 
         return branch

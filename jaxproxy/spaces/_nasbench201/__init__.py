@@ -1,17 +1,34 @@
-"""NAS-Bench-201 put together: encoding, network, counts and collapsed form."""
+"""NAS-Bench-201: its encoding, its network, its exact counts."""
 
 from functools import partial
 
-from jaxproxy.spaces._nasbench201 import _codes as cells
-from jaxproxy.spaces._nasbench201._equal_weights import collapsed
+from jaxproxy.spaces._nasbench201._canonical import canonical
+from jaxproxy.spaces._nasbench201._codes import (
+    EDGES,
+    OPS,
+    enumerate_codes,
+    from_str,
+    graph,
+    reachable,
+    to_str,
+)
+from jaxproxy.spaces._nasbench201._counts import (
+    cost,
+    num_macs,
+    num_params,
+    num_tensors,
+)
+from jaxproxy.spaces._nasbench201._equal_weights import equal_weights
 from jaxproxy.spaces._nasbench201._network import network
+from jaxproxy.spaces._records import Counts, Isomorphism, Task
 from jaxproxy.spaces._space import Space
+from jaxproxy.types import Fidelity
 
 __all__ = ["nasbench201"]
 
 
 def nasbench201(*, num_classes: int = 10, resolution: int = 32) -> Space:
-    """NAS-Bench-201: 15,625 cells of four nodes, six edges and five operations.
+    """Returns NAS-Bench-201: 15,625 cells of four nodes, six edges, five operations.
 
     Parameters and multiply-adds are those of the trained network of the benchmark,
     with 16 channels and 5 cells per stage.
@@ -27,21 +44,30 @@ def nasbench201(*, num_classes: int = 10, resolution: int = 32) -> Space:
         raise ValueError(f"num_classes must be positive, not {num_classes}")
     return Space(
         name="nasbench201",
-        choices=(len(cells.OPS),) * len(cells.EDGES),
-        num_classes=num_classes,
-        to_str=cells.to_str,
-        from_str=cells.from_str,
-        canonical=cells.canonical,
-        enumerate=cells.enumerate_codes,
-        num_params=partial(cells.num_params, num_classes=num_classes),
-        num_macs=partial(
-            cells.num_macs, num_classes=num_classes, resolution=resolution
-        ),
-        num_tensors=cells.num_tensors,
+        choices=(len(OPS),) * len(EDGES),
+        to_str=to_str,
+        from_str=from_str,
         network=partial(network, num_classes=num_classes),
-        cost=cells.cost,
-        reachable=cells.reachable,
-        graph=cells.graph,
+        task=Task(num_classes),
+        counts=Counts(
+            params=partial(num_params, num_classes=num_classes),
+            macs=partial(num_macs, num_classes=num_classes, resolution=resolution),
+            tensors=num_tensors,
+        ),
+        isomorphism=Isomorphism(canonical),
+        enumerate=enumerate_codes,
+        cost=cost,
+        reachable=reachable,
+        graph=graph,
+        equal_weights=equal_weights,
+        check_fidelity=_check_fidelity,
         settings={"macs_resolution": resolution},
-        collapsed=collapsed,
     )
+
+
+def _check_fidelity(fidelity: Fidelity) -> None:
+    if fidelity.resolution % 4:
+        raise ValueError(
+            "two stages of nasbench201 halve the images, so resolution must be a "
+            f"multiple of 4, not {fidelity.resolution}"
+        )

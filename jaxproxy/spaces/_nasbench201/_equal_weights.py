@@ -17,7 +17,7 @@ from jaxproxy.spaces._equal_weights import (
 from jaxproxy.types import Fidelity
 
 
-def collapsed(fidelity: Fidelity, *, underflow: bool = False) -> EqualWeights:
+def equal_weights(fidelity: Fidelity, *, underflow: bool = False) -> EqualWeights:
     """The network whose weights are all equal.
 
     Args:

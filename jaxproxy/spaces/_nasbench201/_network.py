@@ -1,6 +1,7 @@
 """The network of NAS-Bench-201: NATS-Bench's TinyNetwork, the code an argument."""
 
-import functools
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,11 +16,13 @@ from jaxproxy.measure import (
     MeterSet,
     Network,
     Tap,
-    drawn,
-    network_from_tapped,
+    network_from_draws,
+    scan,
 )
-from jaxproxy.spaces._layers import BN, ConvBN, Mode, Reduction, rescale, tapped_dense
-from jaxproxy.spaces._nasbench201._cell import by_cell, cell, tap_edges
+from jaxproxy.ops import avg_pool
+from jaxproxy.spaces._cell import Operation, none, relu_conv_bn, run_cell, skip
+from jaxproxy.spaces._layers import BN, Conv, ConvBN, Reduction, tapped_dense
+from jaxproxy.spaces._mode import Mode, rescale
 from jaxproxy.spaces._nasbench201._kernel import (
     TENSORS,
     Buffers,
@@ -37,33 +40,21 @@ from jaxproxy.spaces._nasbench201._kernel import (
 from jaxproxy.types import Fidelity
 
 
-def network(
-    fidelity: Fidelity,
-    *,
-    num_classes: int = 10,
-    weights: str = "kaiming",
-    norm: str = "batch",
-    plain: bool = False,
-) -> Network:
-    """Network of the space at a fidelity; batches may have any size.
+def network(fidelity: Fidelity, mode: Mode, *, num_classes: int = 10) -> Network:
+    """Returns the network of the space at a fidelity; batches may have any size.
 
     Args:
       fidelity: C and N.
+      mode: of its modules.
       num_classes: outputs.
-      weights: name in ``setups.WEIGHTS``.
-      norm: name in ``setups.NORMS``.
-      plain: of operations that can be differentiated with respect to parameters, in
-        forward mode, and twice.
     """
-    return network_from_tapped(
-        drawn(
-            lambda draws: TinyNetwork(
-                width=fidelity.width,
-                cells=fidelity.cells,
-                num_classes=num_classes,
-                mode=Mode(weights, norm, plain or norm != "batch", portable=plain),
-                draws=draws,
-            )
+    return network_from_draws(
+        lambda draws: TinyNetwork(
+            width=fidelity.width,
+            cells=fidelity.cells,
+            num_classes=num_classes,
+            mode=mode,
+            draws=draws,
         )
     )
 
@@ -114,13 +105,12 @@ class TinyNetwork(nnx.Module):
         silent = Tap(MeterSet(()))
         one = [self.stem, *self.reductions]
         stem, *reductions = [
-            Block(functools.partial(_apply, nnx.graphdef(module), silent),
+            Block(partial(_apply, nnx.graphdef(module), silent),
                   jax.tree.map(lambda leaf: leaf[None], nnx.state(module)))
             for module in one
         ]  # fmt: skip
         stages = [
-            Block(functools.partial(_cell_output, self.mode.norm, code),
-                  by_cell(stage.params()))
+            Block(partial(_cell_output, self.mode, code), by_cell(stage.params()))
             for stage in self.stages
         ]  # fmt: skip
         return (stem, stages[0], reductions[0], stages[1], reductions[1], stages[2])
@@ -130,10 +120,10 @@ def _apply(graph: Any, tap: Tap, params: Any, x: Array) -> Array:
     return nnx.merge(graph, params, copy=True)("", x, tap)
 
 
-def _cell_output(norm: str, code: Array, params: EdgeParams, x: Array) -> Array:
+def _cell_output(mode: Mode, code: Array, params: EdgeParams, x: Array) -> Array:
     silent = MeterSet(())
-    if norm != "batch":
-        return cell(silent, norm, code, params, x)[0]
+    if mode.norm != "batch":
+        return run_cell(x, code, params, _operations(mode), Tap(silent))
     like = Buffers.like(x, len(params.scale), keep=True)
     buffers = jax.tree.map(lambda s: lax.empty(s.shape, s.dtype), like)
     sinks = make_sinks(silent, x, params, code)
@@ -166,17 +156,19 @@ class _Stage(nnx.Module):
 
     def __call__(self, first: int, x: Array, code: Array, tap: Tap) -> Array:
         """Output of cells ``first``, ``first + 1``... for float[B, H, W, C]."""
+        slopes = self.mode.norm == "fixed" and tap.meters.wants("slope", *TENSORS)
+        if not slopes and (self.mode.plain or self.mode.norm != "batch"):
+            return self._plain(first, x, code, tap)
         params = self.params()
         slots = Slots(first, params.num_cells, x.shape[-1], code, tap.advance)
         weights = edge_table(tap.meters.weight, code, params)
         for kind, values in weights.items():
             tap.record(*slots.rows(kind, values))
-        if self.mode.norm == "fixed" and tap.meters.wants("slope", *TENSORS):
+        if slopes:
             return self._slopes(f"cells.{first}", x, params, slots, code, tap)
         sinks = make_sinks(tap.meters, x, params, code)
         sinks = _given(f"cells.{first}", sinks, slots, tap)
-        run = self._plain if self.mode.plain else self._stage
-        x, table = run(f"cells.{first}", x, params, sinks, code, tap)
+        x, table = self._stage(f"cells.{first}", x, params, sinks, code, tap)
         silent = tap.meters.forward("none", Activation(jnp.zeros_like(x)))
         table["none"] = jax.tree.map(
             lambda v: jnp.broadcast_to(v, (len(params.scale), *v.shape)), silent
@@ -229,39 +221,37 @@ class _Stage(nnx.Module):
         forward = jax.vmap(lambda y: tap.meters.forward("cell", Activation(y)))
         return x, table | {"cell": forward(outputs)}
 
-    def _plain(
-        self,
-        name: str,
-        x: Array,
-        params: EdgeParams,
-        sinks: Table,
-        code: Array,
-        tap: Tap,
-    ) -> tuple[Array, Table]:
-        meters, norm = tap.meters, self.mode.norm
-        if meters.wants("backward", "relu", "conv", "bn"):
-            raise ValueError(
-                f"{name}: activation gradients are measured with norm='batch' only, "
-                f"not {norm!r}"
-            )
-        sinks = {kind: sinks[kind] for kind in TENSORS}
-        if any(sinks.values()):
-            params = tap_edges(meters, params, sinks, code)
+    def _plain(self, first: int, x: Array, code: Array, tap: Tap) -> Array:
+        """Runs the cells over switches and scans, which taps cross."""
+        params = self.params()
+        names = [f"cells.{first + i}" for i in range(params.num_cells)]
 
-        def step(x: Array, params: EdgeParams) -> tuple[Array, Table]:
-            x, table = cell(meters, norm, code, params, x)
-            scale = jnp.zeros((), x.dtype)
-            if norm == "none":
+        def cell(x: Array, params: EdgeParams, tap: Tap) -> Array:
+            x = run_cell(x, code, params, _operations(self.mode), tap)
+            if self.mode.norm == "none":
                 x, scale = rescale(x)
-            outputs = {
-                "cell": meters.forward("cell", Activation(x)),
-                "log_scale": meters.forward("log_scale", Activation(scale[None])),
-            }
-            return x, table | outputs
+                tap("scale", scale[None], "log_scale")
+            return tap("", x, "cell")
 
-        x, table = lax.scan(step, x, by_cell(params))
-        for kind in table.keys() - {"cell", "log_scale"}:
-            table[kind] = jax.tree.map(
-                lambda v: v.reshape(-1, *v.shape[2:]), table[kind]
-            )
-        return x, table
+        return scan(tap, names, cell, x, by_cell(params))
+
+
+def _operations(mode: Mode) -> Callable[[EdgeParams], list[Operation]]:
+    """Returns (parameters of an edge) -> its operations, in the order of the codes."""
+    mode = mode._replace(plain=True)
+
+    def pool(x: Array, tap: Tap) -> Array:
+        return tap("pool", avg_pool(x, 3, padding=1), "pool")
+
+    def make(params: EdgeParams) -> list[Operation]:
+        one = Conv(params.conv1, params.scale, params.bias)
+        three = Conv(params.conv3, params.scale, params.bias)
+        convs = (partial(relu_conv_bn, conv, mode, 1) for conv in (one, three))
+        return [none, skip, *convs, pool]
+
+    return make
+
+
+def by_cell(rows: Any) -> Any:
+    """Returns leaves [6N, ...] of a tree as [N, 6, ...]."""
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, 6, *leaf.shape[1:]), rows)

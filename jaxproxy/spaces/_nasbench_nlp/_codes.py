@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxproxy.spaces._space import Graph
+from jaxproxy.spaces._records import Graph
 
 NODES, STATES, INPUTS = 24, 3, 3
 OPS = (

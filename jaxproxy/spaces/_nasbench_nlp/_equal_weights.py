@@ -24,7 +24,7 @@ from jaxproxy.types import Fidelity
 _SEED = 21
 
 
-def collapsed(
+def equal_weights(
     fidelity: Fidelity, *, num_classes: int = 10_000, underflow: bool = False
 ) -> EqualWeights:
     """The network whose weights are all equal; its outputs are the last layer's states.

@@ -20,12 +20,11 @@ from jaxproxy.measure import (
     Draws,
     Network,
     Tap,
-    drawn,
-    network_from_tapped,
+    network_from_draws,
     scan,
     switch,
 )
-from jaxproxy.spaces._layers import Mode
+from jaxproxy.spaces._mode import Mode
 from jaxproxy.spaces._nasbench_nlp._codes import (
     INPUTS,
     NODES,
@@ -63,27 +62,19 @@ def loss(logits: Array, y: Array) -> Array:
     return -jnp.take_along_axis(log_p, y[..., None], axis=-1).mean()
 
 
-def network(
-    fidelity: Fidelity,
-    *,
-    num_classes: int = 10_000,
-    weights: str = "kaiming",
-    norm: str = "batch",
-) -> Network:
-    """Language model at a fidelity; batches are words int32[B, T].
+def network(fidelity: Fidelity, mode: Mode, *, num_classes: int = 10_000) -> Network:
+    """Returns the language model at a fidelity; batches are words int32[B, T].
 
     Args:
       fidelity: the width is that of the hidden states, 600 in the network that is
         trained, and words have two thirds of it; cells are recurrent layers, 3 there;
         the resolution is the number of words in a row.
+      mode: there is no normalisation; with norm ``"none"``, outputs of layers are
+        divided by their largest entry as well.
       num_classes: words of the vocabulary.
-      weights: name in ``setups.WEIGHTS``.
-      norm: there is none; with ``"none"``, outputs of layers are divided by their
-        largest entry as well.
     """
-    mode = Mode(weights, norm, True)
-    return network_from_tapped(
-        drawn(lambda draws: LanguageModel(fidelity, num_classes, mode, draws))
+    return network_from_draws(
+        lambda draws: LanguageModel(fidelity, num_classes, mode, draws)
     )
 
 

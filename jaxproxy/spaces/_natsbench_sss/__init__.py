@@ -1,9 +1,10 @@
-"""NATS-Bench's size space put together: encoding, network and counts."""
+"""NATS-Bench's size space: its encoding, its network, its exact counts."""
 
 from functools import partial
 
 from jaxproxy.spaces._natsbench_sss import _codes as host
-from jaxproxy.spaces._natsbench_sss._network import network
+from jaxproxy.spaces._natsbench_sss._network import check_fidelity, network
+from jaxproxy.spaces._records import Counts, Task
 from jaxproxy.spaces._space import Space
 from jaxproxy.types import Fidelity
 
@@ -16,7 +17,7 @@ _PRESETS = {
 
 
 def natsbench_sss(*, num_classes: int = 10, resolution: int = 32) -> Space:
-    """NATS-Bench's size space: five widths from 8 to 64, 32,768 architectures.
+    """Returns NATS-Bench's size space: five widths from 8 to 64, 32,768 architectures.
 
     Parameters and multiply-adds are those of the trained network of the benchmark.
 
@@ -32,16 +33,19 @@ def natsbench_sss(*, num_classes: int = 10, resolution: int = 32) -> Space:
     return Space(
         name="natsbench_sss",
         choices=(len(host.WIDTHS),) * host.NUM_LAYERS,
-        num_classes=num_classes,
         to_str=host.to_str,
         from_str=host.from_str,
-        enumerate=host.enumerate_codes,
-        num_params=partial(host.num_params, num_classes=num_classes),
-        num_macs=partial(host.num_macs, num_classes=num_classes, resolution=resolution),
-        num_tensors=host.num_tensors,
         network=partial(network, num_classes=num_classes),
+        task=Task(num_classes),
+        counts=Counts(
+            params=partial(host.num_params, num_classes=num_classes),
+            macs=partial(host.num_macs, num_classes=num_classes, resolution=resolution),
+            tensors=host.num_tensors,
+        ),
+        enumerate=host.enumerate_codes,
         cost=host.cost,
-        settings={"macs_resolution": resolution},
-        presets=_PRESETS,
         graph=host.graph,
+        presets=_PRESETS,
+        check_fidelity=check_fidelity,
+        settings={"macs_resolution": resolution},
     )

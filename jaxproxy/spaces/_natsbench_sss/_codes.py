@@ -21,7 +21,7 @@ import functools
 import numpy as np
 
 from jaxproxy.spaces._codes import all_codes, check_one, checked
-from jaxproxy.spaces._space import Graph
+from jaxproxy.spaces._records import Graph
 
 WIDTHS = tuple(range(8, 65, 8))
 NUM_LAYERS = 5

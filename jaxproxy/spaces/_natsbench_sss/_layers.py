@@ -16,7 +16,8 @@ from jax import Array, lax
 
 from jaxproxy.measure import WEIGHTS, Draws, Tap, scan, switch
 from jaxproxy.ops import avg_pool, conv
-from jaxproxy.spaces._layers import Conv, Mode, tapped_bn
+from jaxproxy.spaces._layers import Conv, tapped_bn
+from jaxproxy.spaces._mode import Mode
 
 _EDGES = {"e01": (0, 1), "e02": (0, 2), "e12": (1, 2), "e13": (1, 3), "e23": (2, 3)}
 EDGES = tuple(_EDGES)
@@ -64,7 +65,7 @@ class Widths(NamedTuple):
         self, name: str, x: Array, kernel: Array, tap: Tap, stride: int = 1
     ) -> Array:
         """Of which the output is measured."""
-        x = conv(x, kernel, stride=stride, portable=self.mode.portable)
+        x = conv(x, kernel, stride=stride, portable=self.mode.plain)
         return tap(name, x, "conv")
 
     def normal(self, name: str, x: Array, scale: Array, bias: Array, tap: Tap) -> Array:

@@ -17,8 +17,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from jaxproxy.measure import Draws, Network, Tap, drawn, network_from_tapped
-from jaxproxy.spaces._layers import Conv, Convs, Mode
+from jaxproxy.measure import Draws, Network, Tap, network_from_draws
+from jaxproxy.spaces._layers import Conv, Convs
+from jaxproxy.spaces._mode import Mode
 from jaxproxy.spaces._natsbench_sss._codes import WIDTHS
 from jaxproxy.spaces._natsbench_sss._layers import (
     EDGES,
@@ -34,45 +35,46 @@ from jaxproxy.types import Fidelity
 _FULL_WIDTH, _STAGES = 16, 3
 
 
-def network(
-    fidelity: Fidelity,
-    *,
-    num_classes: int = 10,
-    weights: str = "kaiming",
-    norm: str = "batch",
-    plain: bool = False,
-) -> Network:
-    """Network of the space at a fidelity; batches may have any size.
+def network(fidelity: Fidelity, mode: Mode, *, num_classes: int = 10) -> Network:
+    """Returns the network of the space at a fidelity; batches may have any size.
 
     Args:
       fidelity: all widths are multiplied by ``width / 16``, so 16 is the benchmark's
         network; ``cells`` is N, of which the benchmark has 1, and to which the time
         of compilation is proportional.
+      mode: of its modules.
       num_classes: outputs.
-      weights: name in ``setups.WEIGHTS``.
-      norm: name in ``setups.NORMS``.
-      plain: of convolutions that can be differentiated twice.
 
     Raises:
-      ValueError: an odd width, for which some layer has half a channel.
+      ValueError: as :func:`check_fidelity`.
     """
-    narrowest, rest = divmod(WIDTHS[0] * fidelity.width, _FULL_WIDTH)
-    if rest:
+    check_fidelity(fidelity)
+    return network_from_draws(
+        lambda draws: DynamicTinyNet(
+            narrowest=WIDTHS[0] * fidelity.width // _FULL_WIDTH,
+            cells=fidelity.cells,
+            num_classes=num_classes,
+            mode=mode,
+            draws=draws,
+        )
+    )
+
+
+def check_fidelity(fidelity: Fidelity) -> None:
+    """Raises ValueError for an odd width, for which some layer has half a channel.
+
+    Or for images that two stages cannot halve.
+    """
+    if WIDTHS[0] * fidelity.width % _FULL_WIDTH:
         raise ValueError(
             f"natsbench_sss multiplies widths such as {WIDTHS[0]} by width / "
             f"{_FULL_WIDTH}, so width must be even, not {fidelity.width}"
         )
-    return network_from_tapped(
-        drawn(
-            lambda draws: DynamicTinyNet(
-                narrowest=narrowest,
-                cells=fidelity.cells,
-                num_classes=num_classes,
-                mode=Mode(weights, norm, plain, portable=plain),
-                draws=draws,
-            )
+    if fidelity.resolution % 4:
+        raise ValueError(
+            "two stages of natsbench_sss halve the images, so resolution must be a "
+            f"multiple of 4, not {fidelity.resolution}"
         )
-    )
 
 
 class DynamicTinyNet(nnx.Module):

@@ -31,7 +31,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxproxy.spaces._codes import all_codes, all_on_paths, check_one, checked
-from jaxproxy.spaces._space import Graph
+from jaxproxy.spaces._records import Graph
 
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3")
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))

@@ -7,7 +7,8 @@ from jax import Array
 
 from jaxproxy.measure import Draws, Tap
 from jaxproxy.ops import conv, conv_transpose
-from jaxproxy.spaces._layers import BN, Linear, Mode
+from jaxproxy.spaces._layers import BN, Linear
+from jaxproxy.spaces._mode import Mode
 from jaxproxy.spaces._transnasbench101._codes import TASKS, TILES, Layer, decoder
 
 _SLOPE = 0.2
@@ -83,7 +84,7 @@ class _Convolution(nnx.Module):
     def __call__(self, name: str, x: Array, tap: Tap) -> Array:
         kernel = tap.parameter(f"{name}.weight", self.kernel[...], "conv_w")
         bias = tap.parameter(f"{name}.bias", self.bias[...], "conv_b")
-        portable = self.mode.portable
+        portable = self.mode.plain
         if self.up:
             x = conv_transpose(x, kernel, stride=2, portable=portable)
         else:

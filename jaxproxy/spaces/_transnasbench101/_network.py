@@ -18,13 +18,23 @@ from jaxproxy.measure import (
     Draws,
     Network,
     Tap,
-    drawn,
-    network_from_tapped,
+    network_from_draws,
     scan,
     switch,
 )
-from jaxproxy.spaces._layers import Conv, ConvBN, Convs, Mode, tapped_bn, tapped_conv
-from jaxproxy.spaces._transnasbench101._codes import EDGES, TILES, decoder
+from jaxproxy.spaces._cell import (
+    EDGES,
+    Operation,
+    edge_names,
+    none,
+    relu_conv_bn,
+    run_cell,
+    run_edges,
+    skip,
+)
+from jaxproxy.spaces._layers import Conv, ConvBN, Convs, tapped_bn, tapped_conv
+from jaxproxy.spaces._mode import Mode
+from jaxproxy.spaces._transnasbench101._codes import TILES, decoder
 from jaxproxy.spaces._transnasbench101._heads import make_head
 from jaxproxy.types import Fidelity
 
@@ -32,27 +42,32 @@ _ENTRIES = [i for i, (source, _) in enumerate(EDGES) if source == 0]
 _OTHERS = [i for i, (source, _) in enumerate(EDGES) if source > 0]
 
 
-def network(
-    fidelity: Fidelity,
-    *,
-    task: str,
-    weights: str = "kaiming",
-    norm: str = "batch",
-    plain: bool = False,
-) -> Network:
-    """Network of the space at a fidelity; batches may have any size.
+def network(fidelity: Fidelity, mode: Mode, *, task: str) -> Network:
+    """Returns the network of the space at a fidelity; batches may have any size.
 
     Args:
       fidelity: ``width`` is the channels behind the stem, 64 in the benchmark;
         ``cells`` is the cells of each of the five modules, of which it has 2.
+      mode: of its modules.
       task: name in ``TASKS``, whose head it has.
-      weights: name in ``setups.WEIGHTS``.
-      norm: name in ``setups.NORMS``.
-      plain: of convolutions that can be differentiated twice.
 
     Raises:
-      ValueError: a width or resolution that cannot be halved as often as is needed.
+      ValueError: as :func:`check_fidelity`.
     """
+    check_fidelity(fidelity, task=task)
+    return network_from_draws(
+        lambda draws: MicroNet(
+            width=fidelity.width,
+            cells=fidelity.cells,
+            task=task,
+            mode=mode,
+            draws=draws,
+        )
+    )
+
+
+def check_fidelity(fidelity: Fidelity, *, task: str) -> None:
+    """Raises ValueError for what cannot be halved as often as a task needs."""
     if fidelity.width % 2:
         raise ValueError(
             "transnasbench101_micro has half of width in its stem, so width must be "
@@ -63,17 +78,6 @@ def network(
             f"the decoder of {task} doubles a 32nd of resolution five times, so "
             f"resolution must be a multiple of 32, not {fidelity.resolution}"
         )
-    return network_from_tapped(
-        drawn(
-            lambda draws: MicroNet(
-                width=fidelity.width,
-                cells=fidelity.cells,
-                task=task,
-                mode=Mode(weights, norm, plain, portable=plain),
-                draws=draws,
-            )
-        )
-    )
 
 
 class MicroNet(nnx.Module):
@@ -146,17 +150,13 @@ def _zero(like: Array, x: Array, tap: Tap) -> Array:
     return tap("none", jnp.zeros_like(like), "none")
 
 
-def _normal(x: Array, here: Conv, mode: Mode, tap: Tap) -> Array:
-    return tapped_bn("bn", x, here.scale, here.bias, tap, mode.norm)
+def _operations(mode: Mode) -> Callable[[tuple[Conv, Conv]], list[Operation]]:
+    """Returns (two convolutions) -> the operations that keep the shape."""
 
+    def make(convs: tuple[Conv, Conv]) -> list[Operation]:
+        return [none, skip, *(partial(relu_conv_bn, conv, mode, 1) for conv in convs)]
 
-def _relu_conv_bn(here: Conv, mode: Mode, stride: int, x: Array, tap: Tap) -> Array:
-    x = tap("relu", jax.nn.relu(x), "relu")
-    if here.kernel.shape[0] == 1:
-        x, stride = x[:, ::stride, ::stride], 1
-    kernel, portable = here.kernel, mode.portable
-    x = tapped_conv("conv", x, kernel, tap, stride=stride, portable=portable)
-    return _normal(x, here, mode, tap)
+    return make
 
 
 def _reduce(here: Conv, mode: Mode, x: Array, tap: Tap) -> Array:
@@ -165,43 +165,11 @@ def _reduce(here: Conv, mode: Mode, x: Array, tap: Tap) -> Array:
     shifted = jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))[:, 1::2, 1::2]
     left, right = jnp.split(here.kernel, 2, axis=-1)
     halves = [
-        tapped_conv("conv_a", x[:, ::2, ::2], left, tap, portable=mode.portable),
-        tapped_conv("conv_b", shifted, right, tap, portable=mode.portable),
+        tapped_conv("conv_a", x[:, ::2, ::2], left, tap, portable=mode.plain),
+        tapped_conv("conv_b", shifted, right, tap, portable=mode.plain),
     ]
-    return _normal(jnp.concatenate(halves, -1), here, mode, tap)
-
-
-def _names(edges: list[int], prefix: str = "") -> list[str]:
-    return [f"{prefix}e{s}{t}" for s, t in (EDGES[i] for i in edges)]
-
-
-def _inside(
-    prefix: str,
-    edges: list[int],
-    nodes: Array,
-    code: Array,
-    params: tuple[Conv, Conv],
-    mode: Mode,
-    tap: Tap,
-) -> Array:
-    """Nodes float[4, B, H, W, C] with those edges added that keep the shape."""
-
-    def step(nodes: Array, edge: tuple[Any, ...], tap: Tap) -> Array:
-        op, source, target, one, three = edge
-        branches: list[Callable[[Array, Tap], Array]] = [
-            partial(_zero, nodes[0]),
-            lambda x, tap: tap("skip", x, "skip"),
-            partial(_relu_conv_bn, one, mode, 1),
-            partial(_relu_conv_bn, three, mode, 1),
-        ]
-        x = lax.dynamic_index_in_dim(nodes, source, keepdims=False)
-        y = switch(tap, op, branches, x, remat=True)
-        y = y + lax.dynamic_index_in_dim(nodes, target, keepdims=False)
-        return lax.dynamic_update_index_in_dim(nodes, y, target, 0)
-
-    ends = jnp.array([EDGES[i] for i in edges], jnp.int32).T
-    xs = code[np.array(edges)], *ends, *params
-    return scan(tap, _names(edges, prefix), step, nodes, xs)
+    x = jnp.concatenate(halves, -1)
+    return tapped_bn("bn", x, here.scale, here.bias, tap, mode.norm)
 
 
 class _Cells(nnx.Module):
@@ -215,10 +183,7 @@ class _Cells(nnx.Module):
 
     def __call__(self, first: int, x: Array, code: Array, tap: Tap) -> Array:
         def cell(x: Array, params: tuple[Conv, Conv], tap: Tap) -> Array:
-            silent = jnp.zeros((3, *x.shape), x.dtype)
-            nodes = jnp.concatenate([x[None], silent])
-            edges = list(range(len(EDGES)))
-            x = _inside("", edges, nodes, code, params, self.mode, tap)[3]
+            x = run_cell(x, code, params, _operations(self.mode), tap)
             return tap("output", self.mode.rescaled("output", x, tap), "cell")
 
         both = self.one.stacked(), self.three.stacked()
@@ -246,11 +211,11 @@ class _StridedCell(nnx.Module):
 
         def step(nodes: Array, edge: tuple[Any, ...], tap: Tap) -> Array:
             op, target, skip, one, three = edge
-            branches: list[Callable[[Array, Tap], Array]] = [
+            branches: list[Operation] = [
                 partial(_zero, silent),
                 partial(_reduce, skip, mode),
-                partial(_relu_conv_bn, one, mode, 2),
-                partial(_relu_conv_bn, three, mode, 2),
+                partial(relu_conv_bn, one, mode, 2),
+                partial(relu_conv_bn, three, mode, 2),
             ]
             y = switch(tap, op, branches, x, remat=True)
             return lax.dynamic_update_index_in_dim(nodes, y, target, 0)
@@ -259,8 +224,10 @@ class _StridedCell(nnx.Module):
         layers = self.skip, self.one, self.three
         xs = code[np.array(_ENTRIES)], targets, *(layer.stacked() for layer in layers)
         nodes = jnp.broadcast_to(silent, (4, *silent.shape))
-        nodes = scan(tap, _names(_ENTRIES, f"{name}."), step, nodes, xs)
+        nodes = scan(tap, edge_names(_ENTRIES, f"{name}."), step, nodes, xs)
         params = self.inner_one.stacked(), self.inner_three.stacked()
-        nodes = _inside(f"{name}.", _OTHERS, nodes, code, params, mode, tap)
+        nodes = run_edges(
+            f"{name}.", _OTHERS, nodes, code, params, _operations(mode), tap
+        )
         x = mode.rescaled(f"{name}.output", nodes[3], tap)
         return tap(f"{name}.output", x, "cell")

@@ -22,7 +22,7 @@ Which path runs: :func:`stage` for BatchNorm by the statistics of the batch, for
 with one gradient; :func:`slope_stage` for derivatives by the first element of every
 parameter, with BatchNorm in evaluation mode. All else (other normalisations, forward
 mode, second derivatives, gradients of parameters themselves) is the readable cell of
-the sibling ``_cell``.
+``spaces/_cell.py``.
 """
 
 from jaxproxy.spaces._nasbench201._kernel._buffers import (

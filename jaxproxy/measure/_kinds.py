@@ -1,0 +1,33 @@
+"""Kinds of taps, and named groups of them."""
+
+ACTIVATIONS: dict[str, tuple[str, ...]] = {
+    "relu": ("relu",),
+    "conv": ("conv",),
+    "bn": ("bn",),
+    "linear": ("linear",),
+    "convlin": ("conv", "linear"),
+    "cell": ("cell", "reduction"),
+    "rcb": ("relu", "conv", "bn"),
+    "rcbl": ("relu", "conv", "bn", "linear"),
+    "leaf": (
+        *("none", "skip", "relu", "conv", "bn", "pool", "linear"),
+        *("ln", "gelu", "attention"),
+    ),
+}
+"""Groups of taps by name: the readings of InTrain that its paper leaves open."""
+
+PARAMETERS: dict[str, tuple[str, ...]] = {
+    "all": (
+        *("conv_w", "conv_b", "bn_w", "bn_b", "linear_w", "linear_b"),
+        *("ln_w", "ln_b", "attention_w", "other_w"),
+    ),
+    "weights": ("conv_w", "linear_w", "attention_w"),
+    "conv": ("conv_w",),
+    "scales": ("conv_w", "bn_w", "linear_w", "ln_w", "attention_w"),
+}
+"""Groups of parameter tensors by name: ``scales`` are weights and scales of norms.
+
+Matrices before and behind attention are of a kind of their own. ``ln`` is every
+normalisation but BatchNorm, ``other_w`` what is in no layer that is known, such as
+positions and tokens.
+"""
