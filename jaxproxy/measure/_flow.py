@@ -7,48 +7,26 @@ can be written layer by layer: the gene chooses a branch, and each branch has th
 that it needs.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 from jax import Array, lax
 
-from jaxproxy.measure._meter import MeterSet
-from jaxproxy.measure._rows import Group, Key, grouped, key_of, values_of, zeros
+from jaxproxy.measure._piece import Piece, Plan, Table, plan_piece, run_piece
+from jaxproxy.measure._rows import Group, grouped, key_of, zeros
 from jaxproxy.measure._tap import Rows, Slot, Tap, Values
-
-
-class _Table(NamedTuple):
-    """What a piece of a network hands to its tap, with slots for keys."""
-
-    forward: dict[Key, tuple[Values, Array]]
-    """Values, and which slots are present."""
-    unreached: dict[str, dict[str, tuple[Values, Array]]]
-    """The same of each sink and kind, for want of a gradient."""
-
-
-class _Plan(NamedTuple):
-    """What the trace of a piece tells without running it."""
-
-    slots: dict[Key, tuple[Slot, ...]]
-    sinks: dict[str, dict[str, tuple[Slot, ...]]]
-    table: _Table
-    """Of shapes."""
-    steps: int
-    """Depths that it takes up."""
-    output: Any
-    """Shapes of what the piece returns."""
 
 
 def switch(
     tap: Tap,
     index: Array,
-    branches: Sequence[Callable[[Any, Tap], Any]],
+    branches: Sequence[Piece],
     operand: Any,
     *,
     remat: bool = False,
 ) -> Any:
-    """Output of the branch of an index, as ``lax.switch``, with taps in the branches.
+    """Returns the output of the branch of an index, as ``lax.switch``, taps inside.
 
     The slots of all branches exist; the present ones are those of the branch taken.
     Slots of equal name, kind and shape in several branches are one slot.
@@ -66,70 +44,100 @@ def switch(
     Raises:
       ValueError: a name that is used outside as well.
     """
-    plans = [_plan(tap.meters, branch, operand) for branch in branches]
-    for name in sorted({slot.name for plan in plans for slot in _slots(plan)}):
-        tap.claim(name)
-    keys = [_sink_keys(number, plans) for number in range(len(plans))]
-    groups, sunk = _groups(plans, keys)
-    rows = [Rows(_lowered(g.slots, tap), g.blank()) for g in sunk]
-    given = [
-        tap.sink(g.name, {g.kind: row})[g.kind]
-        for g, row in zip(sunk, rows, strict=True)
-    ]
+    carried = _Branches(tap, branches, operand)
+    if tap.planning:
+        # Else every level of switches and scans would double what is traced.
+        output, forward, unreached = carried.blank()
+    else:
+        pieces = [carried.measured(number) for number in range(len(branches))]
+        if remat:
+            pieces = [jax.checkpoint(piece, prevent_cse=False) for piece in pieces]
+        output, forward, unreached = lax.switch(index, pieces, operand, carried.sinks)
+    carried.hand_over(forward, unreached)
+    return output
 
-    def measured(number: int) -> Callable[[Any, Any], tuple[Any, Any, Any]]:
-        plan, names = plans[number], keys[number]
 
-        def branch(operand: Any, given: Any) -> tuple[Any, Any, Any]:
+class _Branches:
+    """The rows of all branches: every branch hands over those of all.
+
+    A branch with slots ``a`` and ``b`` beside one with ``b`` and ``c`` hands over rows
+    ``[a, b, 0]``, and the other ``[0, b, c]``, each with a mask of those present, so
+    that ``lax.switch`` sees equal shapes. Slots of like readings share one array
+    ``[3, ...]``; else there would be more arrays than anything else.
+    """
+
+    def __init__(self, tap: Tap, branches: Sequence[Piece], operand: Any) -> None:
+        self.tap, self.branches = tap, branches
+        self.plans = [plan_piece(tap.meters, branch, operand) for branch in branches]
+        for name in sorted({name for plan in self.plans for name in plan.names()}):
+            tap.claim(name)
+        numbers = range(len(branches))
+        self.keys = [_sink_keys(number, self.plans) for number in numbers]
+        self.groups, self.sunk = _groups(self.plans, self.keys)
+        self.rows = [Rows(_lowered(g.slots, tap), g.blank()) for g in self.sunk]
+        self.sinks = [
+            tap.sink(group.name, {group.kind: rows})[group.kind]
+            for group, rows in zip(self.sunk, self.rows, strict=True)
+        ]
+
+    def blank(self) -> tuple[Any, list[Any], list[Any]]:
+        """Returns what no branch would hand over."""
+        forward, unreached = (
+            [group.joined({}) for group in groups]
+            for groups in (self.groups, self.sunk)
+        )
+        return zeros(self.plans[0].output), forward, unreached
+
+    def measured(self, number: int) -> Any:
+        """Returns a branch that hands over the rows of all branches."""
+        plan, names = self.plans[number], self.keys[number]
+
+        def branch(operand: Any, sinks: Any) -> tuple[Any, list[Any], list[Any]]:
             parts = {
                 key: group.part(key, values)
-                for group, values in zip(sunk, given, strict=True)
+                for group, values in zip(self.sunk, sinks, strict=True)
                 for key in group.places
             }
-            mine = {
+            own = {
                 name: {kind: parts[key, kind] for kind in plan.sinks[name]}
                 for name, key in names.items()
             }
-            output, table = _run(tap.meters, branches[number], operand, mine)
-            unread = {
+            output, table = run_piece(
+                self.tap.meters, self.branches[number], operand, own
+            )
+            unreached = {
                 (names[name], kind): row
                 for name, kinds in table.unreached.items()
                 for kind, row in kinds.items()
             }
             return (
                 output,
-                [group.joined(table.forward) for group in groups],
-                [group.joined(unread) for group in sunk],
+                [group.joined(table.forward) for group in self.groups],
+                [group.joined(unreached) for group in self.sunk],
             )
 
-        return jax.checkpoint(branch, prevent_cse=False) if remat else branch
+        return branch
 
-    if tap.planning:
-        # Else every level of switches and scans would double what is traced.
-        output = zeros(plans[0].output)
-        values, unread = ([g.joined({}) for g in gs] for gs in (groups, sunk))
-    else:
-        output, values, unread = lax.switch(
-            index, [measured(n) for n in range(len(branches))], operand, given
-        )
-    for group, (row, present) in zip(groups, values, strict=True):
-        tap.record(_lowered(group.slots, tap), row, present)
-    for group, row, (without, present) in zip(sunk, rows, unread, strict=True):
-        tap.sinks[group.name] = {
-            group.kind: row._replace(values=without, present=present)
-        }
-    tap.advance(max(plan.steps for plan in plans))
-    return output
+    def hand_over(self, forward: list[Any], unreached: list[Any]) -> None:
+        """Hands what a branch gave to the tap around."""
+        for group, (values, present) in zip(self.groups, forward, strict=True):
+            self.tap.record(_lowered(group.slots, self.tap), values, present)
+        triples = zip(self.sunk, self.rows, unreached, strict=True)
+        for group, rows, (values, present) in triples:
+            self.tap.sinks[group.name] = {
+                group.kind: rows._replace(values=values, present=present)
+            }
+        self.tap.advance(max(plan.steps for plan in self.plans))
 
 
 def scan(
     tap: Tap,
     names: Sequence[str],
-    body: Callable[[Any, Any, Tap], Any],
+    body: Any,
     carry: Any,
     xs: Any,
 ) -> Any:
-    """Last carry of a loop over equal layers, as ``lax.scan``, with taps in its body.
+    """Returns the last carry of a loop over equal layers, as ``lax.scan``, taps inside.
 
     Args:
       tap: of the network around.
@@ -150,56 +158,75 @@ def scan(
         return body(*operand, child)
 
     first = jax.tree.map(lambda leaf: leaf[0], xs)
-    plan = _plan(tap.meters, step, (carry, first))
-    num = len(names)
-    for name in sorted({slot.name for slot in _slots(plan)}):
-        for prefix in names:
-            tap.claim(_inside(prefix, name))
+    carried = _Iterations(tap, names, plan_piece(tap.meters, step, (carry, first)))
 
-    def repeated(slots: tuple[Slot, ...]) -> tuple[Slot, ...]:
-        base = tap.advance(0)
-        return tuple(
-            slot._replace(
-                name=_inside(name, slot.name), depth=base + i * plan.steps + slot.depth
-            )
-            for i, name in enumerate(names)
-            for slot in slots
-        )
-
-    sinks = {
-        f"{names[0]}.{name}": {
-            kind: Rows(repeated(slots), _flat(zeros(plan.table.unreached[name][kind][0],
-                                                    num)))
-            for kind, slots in kinds.items()
-        }
-        for name, kinds in plan.sinks.items()
-    }  # fmt: skip
-    given = {key: tap.sink(key, rows) for key, rows in sinks.items()}
-    rows_of = {
-        name: jax.tree.map(
-            lambda v: v.reshape(num, -1, *v.shape[1:]), given[f"{names[0]}.{name}"]
-        )
-        for name in plan.sinks
-    }
-
-    def one(carry: Any, inputs: tuple[Any, Any]) -> tuple[Any, _Table]:
-        x, mine = inputs
-        return _run(tap.meters, step, (carry, x), mine)
+    def one(carry: Any, inputs: tuple[Any, Any]) -> tuple[Any, Table]:
+        x, sinks = inputs
+        return run_piece(tap.meters, step, (carry, x), sinks)
 
     if tap.planning:
-        carry, table = zeros(plan.output), zeros(plan.table, num)
+        carry, table = zeros(carried.plan.output), zeros(carried.plan.table, len(names))
     else:
-        carry, table = lax.scan(one, carry, (xs, rows_of))
-    for key, (rows, present) in table.forward.items():
-        tap.record(repeated(plan.slots[key]), _flat(rows), _flat(present))
-    for name, kinds in table.unreached.items():
-        key = f"{names[0]}.{name}"
-        tap.sinks[key] = {
-            kind: sinks[key][kind]._replace(values=_flat(rows), present=_flat(present))
-            for kind, (rows, present) in kinds.items()
-        }
-    tap.advance(num * plan.steps)
+        carry, table = lax.scan(one, carry, (xs, carried.sinks))
+    carried.hand_over(table)
     return carry
+
+
+class _Iterations:
+    """The rows of all iterations of a loop: those of one, a leading axis more.
+
+    A body with readings ``[2, C]`` of two slots gives ``[n, 2, C]``, which the tap
+    around gets as ``[2 n, C]``, the slots of an iteration side by side.
+    """
+
+    def __init__(self, tap: Tap, names: Sequence[str], plan: Plan) -> None:
+        self.tap, self.names, self.plan, num = tap, names, plan, len(names)
+        for name in plan.names():
+            for iteration in names:
+                tap.claim(_inside(iteration, name))
+        self.rows = {
+            name: {
+                kind: Rows(
+                    self._repeated(slots),
+                    _flat(zeros(plan.table.unreached[name][kind][0], num)),
+                )
+                for kind, slots in kinds.items()
+            }
+            for name, kinds in plan.sinks.items()
+        }
+        given = {name: tap.sink(self._key(name), r) for name, r in self.rows.items()}
+        self.sinks = {
+            name: jax.tree.map(lambda v: v.reshape(num, -1, *v.shape[1:]), values)
+            for name, values in given.items()
+        }
+
+    def hand_over(self, table: Table) -> None:
+        """Hands what all iterations gave to the tap around."""
+        for key, (values, present) in table.forward.items():
+            slots = self._repeated(self.plan.slots[key])
+            self.tap.record(slots, _flat(values), _flat(present))
+        for name, kinds in table.unreached.items():
+            self.tap.sinks[self._key(name)] = {
+                kind: self.rows[name][kind]._replace(
+                    values=_flat(values), present=_flat(present)
+                )
+                for kind, (values, present) in kinds.items()
+            }
+        self.tap.advance(len(self.names) * self.plan.steps)
+
+    def _key(self, name: str) -> str:
+        return f"{self.names[0]}.{name}"
+
+    def _repeated(self, slots: tuple[Slot, ...]) -> tuple[Slot, ...]:
+        """Returns the slots of all iterations, one iteration after another."""
+        base, steps = self.tap.advance(0), self.plan.steps
+        return tuple(
+            slot._replace(
+                name=_inside(name, slot.name), depth=base + i * steps + slot.depth
+            )
+            for i, name in enumerate(self.names)
+            for slot in slots
+        )
 
 
 def _inside(iteration: str, name: str) -> str:
@@ -208,60 +235,12 @@ def _inside(iteration: str, name: str) -> str:
 
 
 def _flat(values: Any) -> Any:
-    """Rows of all iterations, one after another."""
+    """Returns rows of all iterations, one after another."""
     return jax.tree.map(lambda v: v.reshape(-1, *v.shape[2:]), values)
 
 
-def _run(
-    meters: MeterSet,
-    piece: Callable[[Any, Tap], Any],
-    operand: Any,
-    sinks: dict[str, Any] | None,
-    found: list[Tap] | None = None,
-) -> tuple[Any, _Table]:
-    """Output of a piece, and what its own tap was handed."""
-    tap = Tap(meters, sinks, planning=found is not None)
-    output = piece(operand, tap)
-    if found is not None:
-        found.append(tap)
-    forward = {key_of(rows): values_of(rows) for rows in tap.forward}
-    unreached = {
-        name: {kind: values_of(rows) for kind, rows in kinds.items()}
-        for name, kinds in tap.sinks.items()
-        if kinds
-    }
-    return output, _Table(forward, unreached)
-
-
-def _plan(meters: MeterSet, piece: Callable[[Any, Tap], Any], operand: Any) -> _Plan:
-    found: list[Tap] = []
-    output, table = jax.eval_shape(
-        lambda x: _run(meters, piece, x, None, found), operand
-    )
-    (tap,) = found
-    return _Plan(
-        slots={key_of(rows): rows.slots for rows in tap.forward},
-        sinks={
-            name: {kind: rows.slots for kind, rows in kinds.items()}
-            for name, kinds in tap.sinks.items()
-            if kinds
-        },
-        table=table,
-        steps=tap.advance(0),
-        output=output,
-    )
-
-
-def _slots(plan: _Plan) -> Iterator[Slot]:
-    for slots in plan.slots.values():
-        yield from slots
-    for kinds in plan.sinks.values():
-        for slots in kinds.values():
-            yield from slots
-
-
-def _sink_keys(number: int, plans: Sequence[_Plan]) -> dict[str, str]:
-    """Name -> key of the sinks of a branch; those of earlier branches are shared."""
+def _sink_keys(number: int, plans: Sequence[Plan]) -> dict[str, str]:
+    """Returns name -> key of a branch's sinks; those of earlier ones are shared."""
     keys = {}
     for name in plans[number].sinks:
         alike = next(
@@ -272,9 +251,9 @@ def _sink_keys(number: int, plans: Sequence[_Plan]) -> dict[str, str]:
 
 
 def _groups(
-    plans: Sequence[_Plan], keys: Sequence[dict[str, str]]
+    plans: Sequence[Plan], keys: Sequence[dict[str, str]]
 ) -> tuple[list[Group], list[Group]]:
-    """Forward rows and sinks of all branches, alike ones in one array."""
+    """Returns forward rows and sinks of all branches, alike ones in one array."""
     forward: dict[Any, tuple[tuple[Slot, ...], Values]] = {}
     sinks: dict[Any, tuple[tuple[Slot, ...], Values]] = {}
     for plan, names in zip(plans, keys, strict=True):
@@ -286,8 +265,8 @@ def _groups(
     return grouped(forward), grouped(sinks)
 
 
-def _alike(name: str, a: _Plan, b: _Plan) -> bool:
-    def shape(plan: _Plan) -> Any:
+def _alike(name: str, a: Plan, b: Plan) -> bool:
+    def shape(plan: Plan) -> Any:
         return {
             kind: key_of(Rows(slots, plan.table.unreached[name][kind][0]))
             for kind, slots in plan.sinks[name].items()
@@ -297,6 +276,6 @@ def _alike(name: str, a: _Plan, b: _Plan) -> bool:
 
 
 def _lowered(slots: tuple[Slot, ...], tap: Tap) -> tuple[Slot, ...]:
-    """Slots of a piece at their depth in the network around."""
+    """Returns the slots of a piece at their depth in the network around."""
     base = tap.advance(0)
     return tuple(slot._replace(depth=base + slot.depth) for slot in slots)
