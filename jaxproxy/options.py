@@ -1,10 +1,26 @@
-"""Things of a table written as text, with options: ``intrain(layers=relu)``."""
+"""Options: of things made from text, and as the name of what a call made.
+
+A factory such as ``intrain(*, layers="conv", dead="paper")`` makes a thing of a table.
+Users write the call as text, ``intrain(layers=relu)``, and the thing is called so.
+"""
 
 import inspect
+import re
+import types
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, TypeVar
+from functools import cache
+from typing import (
+    Any,
+    Literal,
+    NamedTuple,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
-__all__ = ["check_choices", "make"]
+__all__ = ["call_name", "check_choices", "check_options", "choices_of", "make"]
 
 T = TypeVar("T")
 
@@ -20,10 +36,93 @@ def check_choices(**options: tuple[str, Collection[str]]) -> None:
             raise ValueError(f"unknown {name} {value!r}; choose from {sorted(choices)}")
 
 
+def choices_of(factory: Callable[..., Any]) -> dict[str, tuple[str | bool, ...]]:
+    """Returns option -> its choices, for the options that have finitely many.
+
+    Those are options annotated as a ``Literal``, alone or beside other types, such as
+    ``Literal["relu", "conv"] | tuple[str, ...]``, and flags, annotated as ``bool``.
+    """
+    return {name: option.choices for name, option in _finite(factory).items()}
+
+
+class _Option(NamedTuple):
+    """An option of finitely many choices, perhaps beside values of other types."""
+
+    choices: tuple[str | bool, ...]
+    others: tuple[type, ...] = ()
+
+
+@cache
+def _finite(factory: Callable[..., Any]) -> dict[str, _Option]:
+    found: dict[str, _Option] = {}
+    for name, hint in get_type_hints(factory).items():
+        is_union = get_origin(hint) in (Union, types.UnionType)
+        parts = get_args(hint) if is_union else (hint,)
+        literals = [part for part in parts if get_origin(part) is Literal]
+        others = tuple(get_origin(part) or part for part in parts)
+        if hint is bool:
+            found[name] = _Option((False, True))
+        elif literals:
+            choices = tuple(choice for part in literals for choice in get_args(part))
+            found[name] = _Option(choices, tuple(t for t in others if t is not Literal))
+    found.pop("return", None)
+    return found
+
+
+def check_options(factory: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    """Raises ValueError for a value that is none of an option's finitely many choices.
+
+    Args:
+      factory: whose signature says what the choices are.
+      options: name -> value; options without declared choices are left to the factory.
+    """
+    for name, option in _finite(factory).items():
+        value = options.get(name, option.choices[0])
+        if option.choices == (False, True):
+            if not isinstance(value, bool):
+                raise ValueError(
+                    f"option {name!r} of {factory.__name__} must be True or False, "
+                    f"not {value!r}"
+                )
+        elif not isinstance(value, option.others):
+            check_choices(**{name: (value, [str(c) for c in option.choices])})
+
+
+def call_name(factory: Callable[..., Any], options: Mapping[str, Any]) -> str:
+    """Returns the call as text: ``"covariance(conv,rows=raw)"``.
+
+    Args:
+      factory: what is called.
+      options: in the order of its signature. Positional ones are written without
+        their names, and texts in them are joined by ``+``, as in ``"relu+pool"``.
+    """
+    parameters, words = inspect.signature(factory).parameters, []
+    for name, value in options.items():
+        if parameters[name].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
+            words.append(_written(value, "+"))
+        else:
+            words.append(f"{name}={_written(value)}")
+    return f"{factory.__name__}({','.join(words)})" if words else factory.__name__
+
+
+def _written(value: Any, between: str = ":") -> str:
+    """Returns a value as :func:`make` reads it, all of its digits included.
+
+    A tuple is written with ``between`` between texts, and ``:`` between numbers.
+    """
+    if isinstance(value, tuple | list):
+        strings = all(isinstance(item, str) for item in value)
+        return (between if strings else ":").join(map(_written, value))
+    if isinstance(value, float):
+        # 2.0 is 2, to which it is equal, and 1e-07 is 1e-7.
+        return re.sub(r"e([+-])0+", r"e\1", repr(value).removesuffix(".0"))
+    return str(value)
+
+
 def make(
     text: str, table: Mapping[str, Callable[..., T]], what: str, **more: Any
 ) -> tuple[T, str]:
-    """What a text asks for, and its name: options in the order of the signature.
+    """Returns what a text asks for, and its name: options as in the signature.
 
     Numbers in a tuple are joined by ``:``, as in ``weights=1e-7:1``.
 
@@ -37,6 +136,33 @@ def make(
       ValueError: unknown name, option or value, naming the choices; an option that is
         given twice, unless both values agree.
     """
+    name, options = _parsed(text, table, what)
+    factory = table[name]
+    known = inspect.signature(factory).parameters
+    label = {option: options[option] for option in known if option in options}
+    for option, value in more.items():
+        if option not in known:
+            raise ValueError(f"{name} has no {option!r}; its options are {list(known)}")
+        if options.setdefault(option, value) != value:
+            raise ValueError(f"option {option!r} of {name} is given twice")
+    for option, value in options.items():
+        flag = isinstance(known[option].default, bool)
+        if flag and not isinstance(value, bool):
+            raise ValueError(
+                f"option {option!r} of {name} must be True or False, not {value!r}"
+            )
+    try:
+        made = factory(**options)
+    except TypeError as error:  # a number where a tuple should be, for instance
+        raise ValueError(f"{text!r}: {error}") from error
+    words = ",".join(f"{option}={_written(value)}" for option, value in label.items())
+    return made, f"{name}({words})" if words else name
+
+
+def _parsed(
+    text: str, table: Mapping[str, Callable[..., Any]], what: str
+) -> tuple[str, dict[str, Any]]:
+    """Returns the name and the options that a text gives."""
     name, bracket, rest = text.strip().partition("(")
     name = name.strip()
     if bool(bracket) != rest.endswith(")"):
@@ -44,35 +170,17 @@ def make(
     if name not in table:
         raise ValueError(f"unknown {what} {name!r}; choose from {sorted(table)}")
     known = inspect.signature(table[name]).parameters
-    given: dict[str, str] = {}
+    options: dict[str, Any] = {}
     for item in filter(None, rest.removesuffix(")").split(",")):
         option, equals, value = (part.strip() for part in item.partition("="))
         if option not in known or not equals:
             raise ValueError(
                 f"unknown option {item.strip()!r} of {name}; choose from {list(known)}"
             )
-        if option in given:
+        if option in options:
             raise ValueError(f"option {option!r} of {name} is given twice")
-        given[option] = value
-    options = {option: _value(value) for option, value in given.items()}
-    for option, value in options.items():
-        if isinstance(known[option].default, bool) and not isinstance(value, bool):
-            raise ValueError(
-                f"option {option!r} of {name} must be True or False, not {value!r}"
-            )
-        if isinstance(value, bool):
-            given[option] = str(value)
-    for option, value in more.items():
-        if option not in known:
-            raise ValueError(f"{name} has no {option!r}; its options are {list(known)}")
-        if options.setdefault(option, value) != value:
-            raise ValueError(f"option {option!r} of {name} is given twice")
-    try:
-        made = table[name](**options)
-    except TypeError as error:  # a number where a tuple should be, for instance
-        raise ValueError(f"{text!r}: {error}") from error
-    label = ",".join(f"{option}={given[option]}" for option in known if option in given)
-    return made, f"{name}({label})" if label else name
+        options[option] = _value(value)
+    return name, options
 
 
 def _value(text: str) -> Any:

@@ -28,7 +28,7 @@ class Ablation:
     """
 
     records: list[Record]
-    options: dict[str, dict[str, str]]
+    options: dict[str, dict[str, str | bool]]
     left_out: dict[str, int]
     num_left_out: int
 

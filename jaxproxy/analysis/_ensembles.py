@@ -204,9 +204,9 @@ ENSEMBLES: dict[str, Ensemble] = _make_table(
     Ensemble(
         "spread",
         (
-            "participation(layers=conv,over=sqrt,relative=yes)",
-            "participation(layers=bn,over=sqrt,relative=yes)",
-            "participation(layers=relu,over=max,relative=yes)",
+            "participation(layers=conv,over=sqrt,relative=True)",
+            "participation(layers=bn,over=sqrt,relative=True)",
+            "participation(layers=relu,over=max,relative=True)",
             "participation(layers=relu,over=max)",
             "variance(layers=relu,over=std)",
             "variance(layers=conv,over=max,prefer=less)",

@@ -18,7 +18,7 @@ from jaxproxy.analysis import (
     archs_of,
     score_columns,
 )
-from jaxproxy.measure import Meter, Pass, make_passes
+from jaxproxy.measure import EqualWeightsPass, Meter, Pass, make_passes
 from jaxproxy.proxies import Proxy
 from jaxproxy.runs import Run
 
@@ -182,40 +182,28 @@ def ablation_tables(ablation: Ablation) -> Iterator[RenderableType]:
 
 
 def plan_table(proxies: Sequence[Proxy]) -> Table:
-    """One row for every pass: its setup, what it runs, its meters and their proxies."""
+    """Returns a row for every pass: its setup, its costs, its meters, their proxies."""
     table = make_table(
         "for each architecture and seed",
         *("weights", "input", "BatchNorm", "derivative of", "runs", "meters", "for"),
     )
-    for run in make_passes(m for proxy in proxies for m in proxy.meters):
-        meters = [_named(meter, run) for meter in run.meters]
-        users = [p.name for p in proxies if set(p.meters) & set(run.meters)]
+    for one in make_passes(m for proxy in proxies for m in proxy.meters):
+        users = [p.name for p in proxies if set(p.meters) & set(one.meters)]
+        equal = isinstance(one, EqualWeightsPass)
         table.add_row(
-            run.setup.weights,
-            run.inputs,
-            run.setup.norm,
-            run.setup.loss.replace("_", " ") if _differentiates(run) else "-",
-            ", ".join(_runs(run)),
-            ", ".join(meters),
+            "two constants" if equal else one.setup.weights,
+            one.inputs,
+            one.setup.norm,
+            one.derivative,
+            one.runs,
+            ", ".join(_named(meter, one) for meter in one.meters),
             ", ".join(users),
         )
     return table
 
 
-def _named(meter: Meter, run: Pass) -> str:
+def _named(meter: Meter, one: Pass) -> str:
     """Without what the pass says; with the number of batches, if it reads fewer."""
-    fewer = run.setup.batches > meter.setup.batches
+    fewer = one.setup.batches > meter.setup.batches
     name = meter.name.removesuffix(meter.setup.label)
     return f"{name} of the first {meter.setup.batches}" if fewer else name
-
-
-def _differentiates(run: Pass) -> bool:
-    return run.backward or bool(run.whole)
-
-
-def _runs(run: Pass) -> Iterator[str]:
-    times = "for every class, " if run.setup.loss == "logit" else ""
-    if run.taps:
-        yield f"{times}forward and backward" if run.backward else "forward"
-    if run.whole:
-        yield "the network as a whole"

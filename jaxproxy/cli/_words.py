@@ -7,7 +7,8 @@ from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
 from jaxproxy.analysis import ENSEMBLES, Ablation
-from jaxproxy.proxies import PROXIES, Proxy, choices
+from jaxproxy.options import choices_of
+from jaxproxy.proxies import PROXIES, Proxy
 from jaxproxy.runs import Run
 from jaxproxy.scoring import Scorer
 from jaxproxy.spaces import SPACES, Space
@@ -21,7 +22,6 @@ def request(scorer: Scorer, num: int, with_images: bool) -> Iterator[str]:
         p.name
         for p in scorer.proxies
         if any(meter.setup.inputs == "images" for meter in p.meters)
-        or (p.program is not None and p.inputs == "images")
     ]
     if users and not with_images:
         yield f"no --images: 64 grey images, dark to light, for {', '.join(users)}"
@@ -49,8 +49,8 @@ def catalogue() -> Iterator[str]:
     yield "proxies, with defaults and choices of options; write name(option=value,...)"
     for name, factory in PROXIES.items():
         yield f"  {name}{_options(factory)}"
-        for option, values in choices(factory).items():
-            yield f"      {option}: {' '.join(values)}"
+        for option, values in choices_of(factory).items():
+            yield f"      {option}: {' '.join(map(str, values))}"
         yield f"      {factory().reference}"
     yield "ensembles of ranks, which a run with their components shows"
     for name, ensemble in ENSEMBLES.items():

@@ -1,7 +1,9 @@
-"""An activation and its channel moments, each computed at most once."""
+"""What meters of taps are given: activations, and parameter tensors."""
 
+import copy
 from collections.abc import Callable
 from functools import cached_property
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
@@ -22,6 +24,7 @@ class Activation:
         its widths are data.
       used: bool[], whether the network's output can depend on it, as far as the
         structure of the architecture tells; True where the network does not know.
+      gradient: float[B, ..., C] of the loss, for meters that ask for it; else ``None``.
     """
 
     def __init__(
@@ -37,9 +40,16 @@ class Activation:
         self._value = value
         self._moments = moments
         self.used, self.live = used, live
+        self.gradient: Array | None = None
         self.shape: tuple[int, ...] = (
             shape if shape is not None else value.shape  # type: ignore[union-attr]
         )
+
+    def with_gradient(self, gradient: Array) -> "Activation":
+        """Returns the same activation with the gradient of the loss by it."""
+        other = copy.copy(self)
+        other.gradient = gradient
+        return other
 
     @cached_property
     def value(self) -> Array:
@@ -73,3 +83,19 @@ class Activation:
     def moments(self) -> tuple[Array, Array]:
         """Channel mean float[C] and population covariance float[C, C]."""
         return self._moments() if self._moments is not None else moments(self.value)
+
+
+class Parameter(NamedTuple):
+    """A parameter tensor, and what a meter asks for of its gradient."""
+
+    weight: Array | None
+    """The tensor itself; ``None`` for a meter of slopes."""
+    gradient: Array | None = None
+    """Shaped like it, of the loss."""
+    slopes: Array | None = None
+    """float[B], derivatives by its first element, one for each image."""
+    size: Array | None = None
+    """int32[], how many elements exist; ``None`` for all.
+
+    Where widths are data, tensors have the size of the widest, zeros in between.
+    """

@@ -13,7 +13,7 @@ from jaxproxy.measure._meter import Meter, MeterSet
 from jaxproxy.measure._network import Network
 from jaxproxy.measure._readings import Readings, stack
 from jaxproxy.measure._setup import check_logits, cross_entropy
-from jaxproxy.measure._tap import Tap
+from jaxproxy.measure._tap import Recorder, Tap
 from jaxproxy.measure._trace import Key, Loss, Measurement
 from jaxproxy.types import Batch
 
@@ -57,9 +57,9 @@ def make_scratch(
     """Buffers for :func:`collect_batches`, cleared once."""
 
     def buffers(stretch: "_Stretch") -> Any:
-        tap = Tap(MeterSet(stretch.meters), planning=True)
-        network.apply(params, batch.x, code, tap)
-        return tap.kept
+        recorder = Recorder(MeterSet(stretch.meters), planning=True)
+        network.apply(params, batch.x, code, Tap(recorder))
+        return recorder.kept
 
     stretches = _stretches(_counted(meters, counts, 1))
     shapes = jax.eval_shape(lambda: [buffers(stretch) for stretch in stretches])
@@ -140,7 +140,7 @@ def collect_pulled(
     """
     run = Measurement(_bound(network, params, code), MeterSet.of(meters))
     logits, pull_back, arrays = jax.vjp(
-        lambda sinks: run(x, sinks, None)[:2], run.zero_sinks(x, None), has_aux=True
+        lambda sinks: run.run(x, sinks, None)[:2], run.zero_sinks(x, None), has_aux=True
     )
     check_logits(logits.shape)
     gradients = lax.map(lambda dz: pull_back(dz)[0], cotangents(logits))

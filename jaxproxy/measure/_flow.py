@@ -15,7 +15,8 @@ from jax import Array, lax
 
 from jaxproxy.measure._piece import Piece, Plan, Table, plan_piece, run_piece
 from jaxproxy.measure._rows import Group, grouped, key_of, zeros
-from jaxproxy.measure._tap import Rows, Slot, Tap, Values
+from jaxproxy.measure._slot import Rows, Slot, Values
+from jaxproxy.measure._tap import Recorder, Tap
 
 
 def switch(
@@ -44,8 +45,8 @@ def switch(
     Raises:
       ValueError: a name that is used outside as well.
     """
-    carried = _Branches(tap, branches, operand)
-    if tap.planning:
+    carried = _Branches(tap.recorder, branches, operand)
+    if tap.recorder.planning:
         # Else every level of switches and scans would double what is traced.
         output, forward, unreached = carried.blank()
     else:
@@ -66,17 +67,19 @@ class _Branches:
     ``[3, ...]``; else there would be more arrays than anything else.
     """
 
-    def __init__(self, tap: Tap, branches: Sequence[Piece], operand: Any) -> None:
-        self.tap, self.branches = tap, branches
-        self.plans = [plan_piece(tap.meters, branch, operand) for branch in branches]
+    def __init__(
+        self, recorder: Recorder, branches: Sequence[Piece], operand: Any
+    ) -> None:
+        self.recorder, self.branches = recorder, branches
+        self.plans = [plan_piece(recorder, branch, operand) for branch in branches]
         for name in sorted({name for plan in self.plans for name in plan.names()}):
-            tap.claim(name)
+            recorder.claim(name)
         numbers = range(len(branches))
         self.keys = [_sink_keys(number, self.plans) for number in numbers]
         self.groups, self.sunk = _groups(self.plans, self.keys)
-        self.rows = [Rows(_lowered(g.slots, tap), g.blank()) for g in self.sunk]
+        self.rows = [Rows(_lowered(g.slots, recorder), g.blank()) for g in self.sunk]
         self.sinks = [
-            tap.sink(group.name, {group.kind: rows})[group.kind]
+            recorder.sink(group.name, {group.kind: rows})[group.kind]
             for group, rows in zip(self.sunk, self.rows, strict=True)
         ]
 
@@ -103,7 +106,7 @@ class _Branches:
                 for name, key in names.items()
             }
             output, table = run_piece(
-                self.tap.meters, self.branches[number], operand, own
+                self.recorder, self.branches[number], operand, own
             )
             unreached = {
                 (names[name], kind): row
@@ -121,13 +124,13 @@ class _Branches:
     def hand_over(self, forward: list[Any], unreached: list[Any]) -> None:
         """Hands what a branch gave to the tap around."""
         for group, (values, present) in zip(self.groups, forward, strict=True):
-            self.tap.record(_lowered(group.slots, self.tap), values, present)
+            self.recorder.record(_lowered(group.slots, self.recorder), values, present)
         triples = zip(self.sunk, self.rows, unreached, strict=True)
         for group, rows, (values, present) in triples:
-            self.tap.sinks[group.name] = {
+            self.recorder.sinks[group.name] = {
                 group.kind: rows._replace(values=values, present=present)
             }
-        self.tap.advance(max(plan.steps for plan in self.plans))
+        self.recorder.advance(max(plan.steps for plan in self.plans))
 
 
 def scan(
@@ -158,14 +161,15 @@ def scan(
         return body(*operand, child)
 
     first = jax.tree.map(lambda leaf: leaf[0], xs)
-    carried = _Iterations(tap, names, plan_piece(tap.meters, step, (carry, first)))
+    plan = plan_piece(tap.recorder, step, (carry, first))
+    carried = _Iterations(tap.recorder, names, plan)
 
     def one(carry: Any, inputs: tuple[Any, Any]) -> tuple[Any, Table]:
         x, sinks = inputs
-        return run_piece(tap.meters, step, (carry, x), sinks)
+        return run_piece(tap.recorder, step, (carry, x), sinks)
 
-    if tap.planning:
-        carry, table = zeros(carried.plan.output), zeros(carried.plan.table, len(names))
+    if tap.recorder.planning:
+        carry, table = zeros(plan.output), zeros(plan.table, len(names))
     else:
         carry, table = lax.scan(one, carry, (xs, carried.sinks))
     carried.hand_over(table)
@@ -179,11 +183,12 @@ class _Iterations:
     around gets as ``[2 n, C]``, the slots of an iteration side by side.
     """
 
-    def __init__(self, tap: Tap, names: Sequence[str], plan: Plan) -> None:
-        self.tap, self.names, self.plan, num = tap, names, plan, len(names)
+    def __init__(self, recorder: Recorder, names: Sequence[str], plan: Plan) -> None:
+        self.recorder, self.names, self.plan = recorder, names, plan
+        num = len(names)
         for name in plan.names():
             for iteration in names:
-                tap.claim(_inside(iteration, name))
+                recorder.claim(_inside(iteration, name))
         self.rows = {
             name: {
                 kind: Rows(
@@ -194,7 +199,10 @@ class _Iterations:
             }
             for name, kinds in plan.sinks.items()
         }
-        given = {name: tap.sink(self._key(name), r) for name, r in self.rows.items()}
+        given = {
+            name: recorder.sink(self._key(name), rows)
+            for name, rows in self.rows.items()
+        }
         self.sinks = {
             name: jax.tree.map(lambda v: v.reshape(num, -1, *v.shape[1:]), values)
             for name, values in given.items()
@@ -204,22 +212,22 @@ class _Iterations:
         """Hands what all iterations gave to the tap around."""
         for key, (values, present) in table.forward.items():
             slots = self._repeated(self.plan.slots[key])
-            self.tap.record(slots, _flat(values), _flat(present))
+            self.recorder.record(slots, _flat(values), _flat(present))
         for name, kinds in table.unreached.items():
-            self.tap.sinks[self._key(name)] = {
+            self.recorder.sinks[self._key(name)] = {
                 kind: self.rows[name][kind]._replace(
                     values=_flat(values), present=_flat(present)
                 )
                 for kind, (values, present) in kinds.items()
             }
-        self.tap.advance(len(self.names) * self.plan.steps)
+        self.recorder.advance(len(self.names) * self.plan.steps)
 
     def _key(self, name: str) -> str:
         return f"{self.names[0]}.{name}"
 
     def _repeated(self, slots: tuple[Slot, ...]) -> tuple[Slot, ...]:
         """Returns the slots of all iterations, one iteration after another."""
-        base, steps = self.tap.advance(0), self.plan.steps
+        base, steps = self.recorder.advance(0), self.plan.steps
         return tuple(
             slot._replace(
                 name=_inside(name, slot.name), depth=base + i * steps + slot.depth
@@ -275,7 +283,7 @@ def _alike(name: str, a: Plan, b: Plan) -> bool:
     return name in a.sinks and shape(a) == shape(b)
 
 
-def _lowered(slots: tuple[Slot, ...], tap: Tap) -> tuple[Slot, ...]:
+def _lowered(slots: tuple[Slot, ...], recorder: Recorder) -> tuple[Slot, ...]:
     """Returns the slots of a piece at their depth in the network around."""
-    base = tap.advance(0)
+    base = recorder.advance(0)
     return tuple(slot._replace(depth=base + slot.depth) for slot in slots)

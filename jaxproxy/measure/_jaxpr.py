@@ -15,6 +15,7 @@ from jax import Array
 from jax.ad_checkpoint import checkpoint_name
 from jax.extend import core
 
+from jaxproxy.measure._meter import MeterSet
 from jaxproxy.measure._tap import Tap
 
 _PREFIX = "jaxproxy "
@@ -89,7 +90,7 @@ def tap_jaxpr(function: Callable[..., Array], tap: Tap, *args: Any) -> Array:
                 inner = eqn.params.get("jaxpr") or eqn.params["call_jaxpr"]
                 outputs = evaluate(inner.jaxpr, inner.consts, inputs)
             else:
-                _check_inside(eqn, tags.named, tap)
+                _check_inside(eqn, tags.named, tap.recorder.meters)
                 outputs = _bind(eqn, inputs)
                 outputs[0:1] = [tapped(eqn, value) for value in outputs[0:1]]
             values |= dict(zip(eqn.outvars, outputs, strict=True))
@@ -120,7 +121,7 @@ def _is_rectifier(eqn: Any) -> bool:
     return len(inside) == 1 and inside[0].params.get("name") in _RECTIFIERS
 
 
-def _check_inside(eqn: Any, named: list[_Tag], tap: Tap) -> None:
+def _check_inside(eqn: Any, named: list[_Tag], meters: MeterSet) -> None:
     """Raises ValueError if what a meter reads is inside of an operation."""
     if _is_rectifier(eqn):
         return
@@ -132,7 +133,7 @@ def _check_inside(eqn: Any, named: list[_Tag], tap: Tap) -> None:
             name = kind = "relu"
         else:
             continue
-        if tap.meters.wants("forward", kind) or tap.meters.wants("backward", kind):
+        if meters.wants("forward", kind) or meters.wants("backward", kind):
             raise ValueError(
                 f"the tap {name!r} is inside a loop, branch, vmap, remat or custom "
                 f"gradient of the model ({eqn.primitive.name}), which its reading "

@@ -1,5 +1,18 @@
 """Kinds of taps, and named groups of them."""
 
+from collections.abc import Mapping
+from typing import Literal
+
+LayerGroup = Literal[
+    "relu", "conv", "bn", "linear", "convlin", "cell", "rcb", "rcbl", "leaf"
+]
+Layers = LayerGroup | tuple[str, ...]
+"""A name in :data:`ACTIVATIONS`, or tap kinds."""
+
+ParameterGroup = Literal["all", "weights", "conv", "scales"]
+Params = ParameterGroup | tuple[str, ...]
+"""A name in :data:`PARAMETERS`, or tensor kinds."""
+
 ACTIVATIONS: dict[str, tuple[str, ...]] = {
     "relu": ("relu",),
     "conv": ("conv",),
@@ -31,3 +44,10 @@ Matrices before and behind attention are of a kind of their own. ``ln`` is every
 normalisation but BatchNorm, ``other_w`` what is in no layer that is known, such as
 positions and tokens.
 """
+
+
+def kinds_of(
+    group: str | tuple[str, ...], table: Mapping[str, tuple[str, ...]]
+) -> tuple[str, ...]:
+    """Returns the kinds of a named group, or the kinds themselves."""
+    return group if isinstance(group, tuple) else table[group]

@@ -1,143 +1,206 @@
-"""What can be measured at a tap."""
+"""What can be measured: meters of taps, named by the calls that made them."""
 
 import dataclasses
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Literal
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, ParamSpec, TypeVar, final
 
 from jax import Array
 
-from jaxproxy.measure._activation import Activation
+from jaxproxy.measure._activation import Activation, Parameter
+from jaxproxy.measure._alike import alike
 from jaxproxy.measure._setup import DEFAULT, Setup
-from jaxproxy.options import check_choices
+from jaxproxy.options import call_name, check_options
+
+P = ParamSpec("P")
+M = TypeVar("M", bound="Meter")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Meter:
-    """A small summary of one kind of tap; equal names mean equal meters.
+    """A small summary of what a network shows; equal names are equal calls.
 
-    Attributes:
-      name: identifies the meter with all its options, e.g. ``"covariance(conv)"``.
-      kinds: tap kinds it reads, e.g. ``("conv",)``; none for ``network``.
-      phase: when it is taken. ``forward``: from the activation; ``backward``: from the
-        activation and the gradient of the loss; ``weight``: from a parameter tensor;
-        ``gradient``: from a parameter tensor and its gradient; ``slope``: from the
-        derivatives by its first element, one for each image; ``network``: from the
-        network as a whole, which it may differentiate as it likes.
-      measure: ``forward(activation)``, ``backward(activation, cotangent)``,
-        ``weight(weight)``, ``gradient(weight, grad)``, ``slope(slopes)`` or
-        ``network(model)``, giving one small array. What ``backward`` gives is zero
-        where the cotangent is, since such taps are left out. Parameters of different
-        sizes may give vectors of different lengths, which get zeros behind.
-      sized: whether a ``weight`` or ``gradient`` meter also takes, as its last
-        argument, the number of elements that exist, int32[] or ``None`` for all. Where
-        widths are data, tensors have the size of the widest, zeros in between.
-      setup: what the network is prepared with; part of the name if not the default.
-      keep: whether a run stores the readings. Large ones are for scores only.
-      add: whether readings of several batches are added up rather than stacked.
-      over_batches: gives the reading of a tap from those of all batches, [M, ...], or
-        from their sum, if added. They may be as large as a gradient; what is left is
-        for the readings of an architecture. Zeros may stand behind them.
-      cost: what a ``network`` meter runs, in the words of ``plan.COSTS``; those of the
-        other phases follow from the phase.
-      needs_blocks: whether a ``network`` meter reads ``Network.blocks``.
-      plain: whether a ``network`` meter differentiates by parameters itself, or twice;
-        others get the network that taps are read of, which is faster.
+    It is an :class:`ActivationMeter`, a :class:`ParameterMeter` or a
+    :class:`NetworkMeter`, which differ in what their ``measure`` is given.
     """
 
-    name: str
-    kinds: tuple[str, ...]
-    phase: Literal["forward", "backward", "weight", "gradient", "slope", "network"]
-    measure: Callable[..., Array] = field(compare=False, repr=False)
+    name: str = ""
+    """The call that made it, such as ``"covariance(conv)"``; see :func:`meter`."""
     setup: Setup = DEFAULT
+    """What the network is prepared with; part of the name if not the default."""
     keep: bool = True
+    """Whether a run stores the readings; large ones are for scores only."""
     add: bool = False
-    over_batches: Callable[[Array], Array] | None = field(
-        default=None, compare=False, repr=False
-    )
-    cost: str = "forward and backward"
-    needs_blocks: bool = False
-    plain: bool = True
-    sized: bool = False
+    """Whether readings of several batches are added up rather than stacked."""
+    over_batches: Callable[[Array], Array] | None = None
+    """Readings of all batches [M, ...], or their sum, -> the reading of a tap.
 
-    def under(self, setup: Setup) -> "Meter":
-        """The same meter under another setup."""
+    The former may be as large as a gradient; zeros may stand behind them.
+    """
+
+    def under(self: M, setup: Setup) -> M:
+        """Returns the same meter under another setup."""
         name = self.name.removesuffix(self.setup.label) + setup.label
         return dataclasses.replace(self, name=name, setup=setup)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are of one kind, and all fields and their code are alike."""
+        if not isinstance(other, Meter) or type(self) is not type(other):
+            return False
+        names = (field.name for field in dataclasses.fields(self))
+        return all(alike(getattr(self, n), getattr(other, n)) for n in names)
+
+    def __hash__(self) -> int:
+        """Of what tells most meters apart."""
+        return hash((self.name, self.setup))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class ActivationMeter(Meter):
+    """A meter of activations, taken as they pass their taps."""
+
+    kinds: tuple[str, ...]
+    """Tap kinds that it reads, such as ``("conv",)``."""
+    measure: Callable[[Activation], Array]
+    """Gives one small array."""
+    gradient: bool = False
+    """Whether it reads ``activation.gradient``, of the loss.
+
+    What it gives must be zero where that is, since such taps are left out.
+    """
+
+    @property
+    def phase(self) -> str:
+        """Whether it is taken ``"forward"`` or ``"backward"``."""
+        return "backward" if self.gradient else "forward"
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class ParameterMeter(Meter):
+    """A meter of parameter tensors."""
+
+    kinds: tuple[str, ...]
+    """Tensor kinds that it reads, such as ``("conv_w", "linear_w")``."""
+    measure: Callable[[Parameter], Array]
+    """Gives one small array.
+
+    Tensors of different sizes may give vectors of different lengths, which get zeros
+    behind.
+    """
+    reads: Literal["weight", "gradient", "slope"] = "weight"
+    """What else of a parameter it reads: nothing, its gradient, or its slopes."""
+
+    @property
+    def phase(self) -> str:
+        """When it is taken: ``"weight"`` forward, the others backward."""
+        return self.reads
+
+
+def meter(factory: Callable[P, M]) -> Callable[P, M]:
+    """Names what a factory makes by the call: ``covariance(conv,rows=raw)``.
+
+    Positional options are always written, others where they are not the default.
+    Options annotated as a ``Literal`` or ``bool`` are checked.
+    """
+    signature = inspect.signature(factory)
+
+    @functools.wraps(factory)
+    def named(*args: P.args, **kwargs: P.kwargs) -> M:
+        call = signature.bind(*args, **kwargs)
+        call.apply_defaults()
+        check_options(factory, call.arguments)
+        written = {
+            option: value
+            for option, value in call.arguments.items()
+            if signature.parameters[option].kind is not inspect.Parameter.KEYWORD_ONLY
+            or value != signature.parameters[option].default
+        }
+        made = factory(*args, **kwargs)
+        name = call_name(factory, written) + made.setup.label
+        return dataclasses.replace(made, name=name)
+
+    return named
 
 
 @dataclass(frozen=True)
 class MeterSet:
-    """The union of the meters of one run, asked by the taps of a network."""
+    """The union of the meters of one pass, asked by the taps of a network."""
 
     meters: tuple[Meter, ...]
 
     @classmethod
     def of(cls, meters: Iterable[Meter]) -> "MeterSet":
-        """Of meters, each taken once, in order of appearance.
+        """Returns a set of meters, each taken once, in order of appearance.
 
         Raises:
-          ValueError: two different meters of one name.
+          ValueError: two different meters of one name, whose readings would be mixed
+            up, or a meter without a name.
         """
-        found = tuple(dict.fromkeys(meters))
-        names = [meter.name for meter in found]
+        unique = tuple(dict.fromkeys(meters))
+        names = [meter.name for meter in unique]
+        if not all(names):
+            raise ValueError(
+                "a meter has no name; decorate its factory with jaxproxy.meters.meter"
+            )
         if len(set(names)) < len(names):
             raise ValueError(
                 f"two different meters have one name, among {sorted(names)}"
             )
-        return cls(found)
+        return cls(unique)
 
-    def select(self, phase: str, kind: str) -> tuple[Meter, ...]:
-        """The meters of a phase that read a kind of tap."""
-        return tuple(m for m in self.meters if m.phase == phase and kind in m.kinds)
+    def __iter__(self) -> Iterator[Meter]:
+        """Yields the meters."""
+        return iter(self.meters)
+
+    def select(self, phase: str, kind: str) -> tuple[Any, ...]:
+        """Returns the meters of a phase that read a kind of tap."""
+        return tuple(
+            meter
+            for meter in self.meters
+            if isinstance(meter, ActivationMeter | ParameterMeter)
+            and meter.phase == phase
+            and kind in meter.kinds
+        )
 
     def forward(self, kind: str, activation: Activation) -> dict[str, Array]:
-        """Forward summaries by meter name."""
+        """Returns summaries of an activation by meter name."""
         return {m.name: m.measure(activation) for m in self.select("forward", kind)}
 
     def backward(
-        self, kind: str, activation: Activation, cotangent: Array
+        self, kind: str, activation: Activation, gradient: Array
     ) -> dict[str, Array]:
-        """Backward summaries by meter name."""
-        meters = self.select("backward", kind)
-        return {m.name: m.measure(activation, cotangent) for m in meters}
+        """Returns summaries of an activation and its gradient by meter name."""
+        activation = activation.with_gradient(gradient)
+        return {m.name: m.measure(activation) for m in self.select("backward", kind)}
 
     def weight(
         self, kind: str, weight: Array, size: Array | None = None
     ) -> dict[str, Array]:
-        """Summaries of a parameter alone, by meter name."""
-        meters = self.select("weight", kind)
-        return {m.name: m.measure(weight, *_size(m, size)) for m in meters}
+        """Returns summaries of a parameter alone, by meter name."""
+        parameter = Parameter(weight, size=size)
+        return {m.name: m.measure(parameter) for m in self.select("weight", kind)}
 
     def gradient(
         self, kind: str, weight: Array, grad: Array, size: Array | None = None
     ) -> dict[str, Array]:
-        """Parameter summaries by meter name."""
-        meters = self.select("gradient", kind)
-        return {m.name: m.measure(weight, grad, *_size(m, size)) for m in meters}
+        """Returns summaries of a parameter and its gradient, by meter name."""
+        parameter = Parameter(weight, gradient=grad, size=size)
+        return {m.name: m.measure(parameter) for m in self.select("gradient", kind)}
 
     def slope(self, kind: str, slopes: Array) -> dict[str, Array]:
-        """Summaries of the slopes float[B] of a parameter, by meter name."""
-        return {m.name: m.measure(slopes) for m in self.select("slope", kind)}
+        """Returns summaries of the slopes float[B] of a parameter, by meter name."""
+        parameter = Parameter(None, slopes=slopes)
+        return {m.name: m.measure(parameter) for m in self.select("slope", kind)}
 
     def wants(self, phase: str, *kinds: str) -> bool:
-        """Whether any meter of this phase reads one of the kinds."""
+        """Returns whether any meter of this phase reads one of the kinds."""
         return any(self.select(phase, kind) for kind in kinds)
 
     def needs_gradients(self) -> bool:
-        """Whether a backward pass is needed at all."""
-        return any(m.phase in ("backward", "gradient", "slope") for m in self.meters)
-
-
-def _size(meter: Meter, size: Array | None) -> tuple[Array | None, ...]:
-    return (size,) if meter.sized else ()
-
-
-def as_kinds(
-    group: str | tuple[str, ...], table: dict[str, tuple[str, ...]]
-) -> tuple[tuple[str, ...], str]:
-    """Tap kinds of a named group, or the kinds themselves, and a label for names."""
-    if isinstance(group, tuple):
-        return group, "+".join(group)
-    check_choices(taps=(group, table))
-    return table[group], group
+        """Returns whether a backward pass is needed at all."""
+        phases = {getattr(meter, "phase", "") for meter in self.meters}
+        return not phases.isdisjoint(("backward", "gradient", "slope"))

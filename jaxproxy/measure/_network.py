@@ -1,13 +1,14 @@
 """Networks as pairs of pure functions, and a network bound to one architecture."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple, final
 
 from jax import Array
 
-from jaxproxy.measure._meter import MeterSet
+from jaxproxy.measure._meter import Meter, MeterSet
 from jaxproxy.measure._setup import cross_entropy
-from jaxproxy.measure._tap import Tap
+from jaxproxy.measure._tap import Substitute, Tap
 from jaxproxy.types import Batch
 
 Params = Any
@@ -36,6 +37,38 @@ class Network(NamedTuple):
     """(parameters, code) -> what turns images into features, block after block."""
     choose: Callable[[Params, Array], Params] | None = None
     """(parameters, code) -> those of the architecture, if they are not shared."""
+
+    def replacing(self, substitute: Substitute) -> "Network":
+        """Returns the same network with other weights in place of its own.
+
+        Args:
+          substitute: (kind, weight, how many elements exist) -> weight, asked where a
+            parameter passes its tap.
+        """
+
+        def apply(params: Params, x: Array, code: Array | None, tap: Tap) -> Array:
+            tap.recorder.substitute = substitute
+            return self.apply(params, x, code, tap)
+
+        return self._replace(apply=apply)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class NetworkMeter(Meter):
+    """A meter of a network as a whole, which it may differentiate as it likes."""
+
+    measure: "Callable[[Model], Array]"
+    """Gives one small array."""
+    cost: str = "forward and backward"
+    """What it runs, in the words of ``scoring.COSTS``."""
+    needs_blocks: bool = False
+    """Whether it reads ``Network.blocks``."""
+    plain: bool = True
+    """Whether it differentiates by parameters itself, or twice.
+
+    Others get the network that taps are read of, which is faster.
+    """
 
 
 class Model(NamedTuple):

@@ -1,48 +1,32 @@
 """Passes: all that is run on one setup, for any number of proxies."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, final
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from jaxproxy.measure._collect import collect_batches, make_scratch
+from jaxproxy.measure._equal_weights import EqualWeights, EqualWeightsMeter
 from jaxproxy.measure._meter import Meter, MeterSet
-from jaxproxy.measure._network import Model, Network
+from jaxproxy.measure._network import Model, Network, NetworkMeter
 from jaxproxy.measure._readings import Layout, Readings, join
 from jaxproxy.measure._setup import LOSSES, Setup
-from jaxproxy.measure._tap import Slot
+from jaxproxy.measure._slot import Slot
 from jaxproxy.types import Batch
 
 
 @dataclass(frozen=True)
-class Pass:
-    """The meters that share a setup, and thus its forward and backward passes.
+class _Shared:
+    """The meters that share a setup, and what they are shown.
 
     Their setups may differ in the number of batches; the pass has the largest.
     """
 
     setup: Setup
     meters: tuple[Meter, ...]
-
-    @property
-    def taps(self) -> tuple[Meter, ...]:
-        """The meters that read taps."""
-        return tuple(m for m in self.meters if m.phase != "network")
-
-    @property
-    def whole(self) -> tuple[Meter, ...]:
-        """The meters that read the network as a whole."""
-        return tuple(m for m in self.meters if m.phase == "network")
-
-    @property
-    def counts(self) -> dict[Meter, int] | None:
-        """How many batches each meter of taps reads; None for all."""
-        if self.setup.opening == self.setup:
-            return None
-        return {meter: meter.setup.batches for meter in self.taps}
 
     @property
     def inputs(self) -> str:
@@ -52,24 +36,94 @@ class Pass:
         size = f", {setup.batch_size} a batch" if setup.batch_size is not None else ""
         return f"{count}{setup.inputs}{size}{', one by one' if setup.single else ''}"
 
+
+@final
+class TapPass(_Shared):
+    """Meters of taps and of the network as a whole, on one network and its inputs."""
+
+    @property
+    def taps(self) -> tuple[Meter, ...]:
+        """The meters that read taps."""
+        return tuple(m for m in self.meters if not isinstance(m, NetworkMeter))
+
+    @property
+    def whole(self) -> tuple[NetworkMeter, ...]:
+        """The meters that read the network as a whole."""
+        return tuple(m for m in self.meters if isinstance(m, NetworkMeter))
+
+    @property
+    def counts(self) -> dict[Meter, int] | None:
+        """How many batches each meter of taps reads; None for all."""
+        if self.setup.opening == self.setup:
+            return None
+        return {meter: meter.setup.batches for meter in self.taps}
+
     @property
     def backward(self) -> bool:
         """Whether the taps need a backward pass."""
         return MeterSet(self.taps).needs_gradients()
 
+    @property
+    def costs(self) -> tuple[str, ...]:
+        """What is run, in the words of ``scoring.COSTS``."""
+        costs = tuple(meter.cost for meter in self.whole)
+        if self.backward and self.setup.loss == "logit":
+            return (*costs, "per class")
+        if self.backward:
+            single = self.setup.single
+            return (*costs, "per sample" if single else "forward and backward")
+        return (*costs, "forward") if self.taps else costs
+
+    @property
+    def derivative(self) -> str:
+        """What is differentiated, in words; ``"-"`` if nothing is."""
+        differentiates = self.backward or bool(self.whole)
+        return self.setup.loss.replace("_", " ") if differentiates else "-"
+
+    @property
+    def runs(self) -> str:
+        """What is run, in words: ``"forward and backward"``."""
+        times = "for every class, " if self.setup.loss == "logit" else ""
+        words = []
+        if self.taps:
+            way = "forward and backward" if self.backward else "forward"
+            words.append(f"{times}{way}")
+        if self.whole:
+            words.append("the network as a whole")
+        return ", ".join(words)
+
+
+@final
+class EqualWeightsPass(_Shared):
+    """Meters of networks whose weights all have one value, in float64.
+
+    They are shown all images at once, the same for every seed.
+    """
+
+    costs = ("repeated forward",)
+    derivative = "-"
+    runs = "forward twice, in one channel"
+
+
+Pass = TapPass | EqualWeightsPass
+
 
 def make_passes(meters: Iterable[Meter]) -> tuple[Pass, ...]:
-    """One pass for all setups that open alike, in order of appearance; no meter twice.
+    """Returns a pass for all setups that open alike, in order of appearance.
+
+    Networks of equal weights have a pass of their own. No meter comes twice.
 
     Raises:
       ValueError: two different meters of one name.
     """
-    groups: dict[Setup, list[Meter]] = {}
-    for meter in MeterSet.of(meters).meters:
-        groups.setdefault(meter.setup.opening, []).append(meter)
+    groups: dict[tuple[type[TapPass] | type[EqualWeightsPass], Setup], list[Meter]] = {}
+    for meter in MeterSet.of(meters):
+        equal = isinstance(meter, EqualWeightsMeter)
+        kind = EqualWeightsPass if equal else TapPass
+        groups.setdefault((kind, meter.setup.opening), []).append(meter)
     return tuple(
-        Pass(max((m.setup for m in group), key=lambda s: s.batches), tuple(group))
-        for group in groups.values()
+        kind(max((m.setup for m in group), key=lambda s: s.batches), tuple(group))
+        for (kind, _), group in groups.items()
     )
 
 
@@ -88,10 +142,10 @@ class PassInputs(NamedTuple):
         return jax.tree.map(lambda leaf: leaf[0], self.batches)
 
 
-class BoundPass(NamedTuple):
-    """A pass with the networks of a space at a fidelity."""
+class BoundTaps(NamedTuple):
+    """A pass over taps with the networks of a space at a fidelity."""
 
-    spec: Pass
+    spec: TapPass
     network: Network
     """For the taps."""
     plain: Network
@@ -99,10 +153,18 @@ class BoundPass(NamedTuple):
     loss: Callable[[Array, Array], Array]
     """Of the task, in place of cross-entropy."""
 
+    def init(self, key: Array) -> Any:
+        """Returns the parameters that a key draws."""
+        return self.network.init(key)
+
+    def prepare(self, inputs: PassInputs) -> PassInputs:
+        """Returns what :meth:`read` needs, computed once for all architectures."""
+        return inputs
+
     def scratch(self, inputs: PassInputs, code: Array) -> Any:
         """Returns cleared buffers, to be handed from architecture to architecture."""
         # Weights need no pass, and without buffers to hand on none is run.
-        if all(meter.phase == "weight" for meter in self.spec.taps):
+        if all(getattr(meter, "phase", "") == "weight" for meter in self.spec.taps):
             return None
         params = _chosen(self.network, inputs.params, code)
         return make_scratch(
@@ -126,7 +188,9 @@ class BoundPass(NamedTuple):
             parts.append(_one_slot(values))
         return join(parts), scratch
 
-    def _model(self, meter: Meter, inputs: PassInputs, code: Array | None) -> Model:
+    def _model(
+        self, meter: NetworkMeter, inputs: PassInputs, code: Array | None
+    ) -> Model:
         network = self.plain if meter.plain else self.network
         return Model(
             network=_bound(network, code),
@@ -153,6 +217,44 @@ class BoundPass(NamedTuple):
         )
 
 
+class BoundEqualWeights(NamedTuple):
+    """A pass over equal weights with the networks of a space, one for each meter."""
+
+    spec: EqualWeightsPass
+    networks: tuple[EqualWeights, ...]
+
+    def init(self, key: Array) -> Any:
+        """Returns nothing: the weights are constants."""
+        return ()
+
+    def prepare(self, inputs: PassInputs) -> list[Array]:
+        """Returns what no gene changes, computed once for all architectures."""
+        return [
+            meter.stems(network, inputs.batch.x) for meter, network in self._pairs()
+        ]
+
+    def scratch(self, inputs: PassInputs, code: Array) -> None:
+        """Returns no buffers."""
+
+    def read(
+        self, stems: Sequence[Array], code: Array, scratch: None = None
+    ) -> tuple[Readings, None]:
+        """Returns the readings of one architecture, and no scratch."""
+        values = {
+            meter.name: meter.outputs(network, stem, code)[None]
+            for (meter, network), stem in zip(self._pairs(), stems, strict=True)
+        }
+        return _one_slot(values), None
+
+    def _pairs(self) -> Iterator[tuple[EqualWeightsMeter, EqualWeights]]:
+        for meter, network in zip(self.spec.meters, self.networks, strict=True):
+            assert isinstance(meter, EqualWeightsMeter)
+            yield meter, network
+
+
+BoundPass = BoundTaps | BoundEqualWeights
+
+
 def _chosen(network: Network, params: Any, code: Array | None) -> Any:
     """Returns the parameters of the architecture alone."""
     if network.choose is None or code is None:
@@ -174,14 +276,21 @@ def _one_slot(values: dict[str, Array]) -> Readings:
 
 def read_passes(
     passes: Sequence[BoundPass],
-    inputs: Sequence[PassInputs],
+    prepared: Sequence[Any],
     code: Array | None,
     scratch: Sequence[Any] | None = None,
 ) -> tuple[Readings, list[Any]]:
-    """Returns one architecture's readings of all passes, and scratch for the next."""
+    """Returns one architecture's readings of all passes, and scratch for the next.
+
+    Args:
+      passes: with the networks of a space.
+      prepared: what each pass needs, of its ``prepare``.
+      code: int32[G], or None for a network that is one architecture.
+      scratch: what the last architecture left.
+    """
     buffers = scratch or [None] * len(passes)
     results = [
-        one.read(own, code, left)
-        for one, own, left in zip(passes, inputs, buffers, strict=True)
+        one.read(own, code, left)  # type: ignore[bad-argument-type]
+        for one, own, left in zip(passes, prepared, buffers, strict=True)
     ]
     return join([readings for readings, _ in results]), [left for _, left in results]

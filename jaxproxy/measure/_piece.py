@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import jax
 from jax import Array
 
-from jaxproxy.measure._meter import MeterSet
 from jaxproxy.measure._rows import Key, key_of, values_of
-from jaxproxy.measure._tap import Slot, Tap, Values
+from jaxproxy.measure._slot import Slot, Values
+from jaxproxy.measure._tap import Recorder, Tap
 
 Piece = Callable[[Any, Tap], Any]
 """(operand, tap) -> output."""
@@ -48,41 +48,41 @@ class Plan(NamedTuple):
 
 
 def run_piece(
-    meters: MeterSet, piece: Piece, operand: Any, sinks: dict[str, Any] | None
+    around: Recorder, piece: Piece, operand: Any, sinks: dict[str, Any] | None
 ) -> tuple[Any, Table]:
     """Returns the output of a piece, and what its own tap was handed."""
-    tap = Tap(meters, sinks)
-    return piece(operand, tap), _table(tap)
+    recorder = around.inside(sinks)
+    return piece(operand, Tap(recorder)), _table(recorder)
 
 
-def plan_piece(meters: MeterSet, piece: Piece, operand: Any) -> Plan:
+def plan_piece(around: Recorder, piece: Piece, operand: Any) -> Plan:
     """Returns what a piece is about to hand to its tap, for such an operand."""
-    taps: list[Tap] = []
+    recorders: list[Recorder] = []
 
     def trace(operand: Any) -> tuple[Any, Table]:
-        taps.append(Tap(meters, planning=True))
-        return piece(operand, taps[-1]), _table(taps[-1])
+        recorders.append(around.inside(planning=True))
+        return piece(operand, Tap(recorders[-1])), _table(recorders[-1])
 
     output, table = jax.eval_shape(trace, operand)
-    (tap,) = taps
+    (recorder,) = recorders
     return Plan(
-        slots={key_of(rows): rows.slots for rows in tap.forward},
+        slots={key_of(rows): rows.slots for rows in recorder.forward},
         sinks={
             name: {kind: rows.slots for kind, rows in kinds.items()}
-            for name, kinds in tap.sinks.items()
+            for name, kinds in recorder.sinks.items()
             if kinds
         },
         table=table,
-        steps=tap.advance(0),
+        steps=recorder.advance(0),
         output=output,
     )
 
 
-def _table(tap: Tap) -> Table:
-    forward = {key_of(rows): values_of(rows) for rows in tap.forward}
+def _table(recorder: Recorder) -> Table:
+    forward = {key_of(rows): values_of(rows) for rows in recorder.forward}
     unreached = {
         name: {kind: values_of(rows) for kind, rows in kinds.items()}
-        for name, kinds in tap.sinks.items()
+        for name, kinds in recorder.sinks.items()
         if kinds
     }
     return Table(forward, unreached)

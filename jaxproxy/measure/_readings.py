@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 
 from jaxproxy.measure._meter import Meter
-from jaxproxy.measure._tap import Rows, Slot
+from jaxproxy.measure._slot import Rows, Slot
 
 
 @jax.tree_util.register_dataclass
@@ -89,8 +89,8 @@ def stack(meters: Sequence[Meter], rows: Sequence[Rows]) -> Readings:
         parts = [r for r in rows if meter.name in r.values]
         if not parts:
             raise ValueError(
-                f"meter {meter.name!r} reads taps of kinds {meter.kinds}; the network "
-                "has none of them"
+                f"meter {meter.name!r} reads taps of kinds {_kinds(meter)}; the "
+                "network has none of them"
             )
         slots = [slot for part in parts for slot in part.slots]
         order = np.argsort([slot.depth for slot in slots], kind="stable")
@@ -116,3 +116,7 @@ def _padded(rows: Array, shape: tuple[int, ...]) -> Array:
 
 def _presence(rows: Rows) -> Array:
     return jnp.ones(len(rows.slots), bool) if rows.present is None else rows.present
+
+
+def _kinds(meter: Meter) -> tuple[str, ...]:
+    return getattr(meter, "kinds", ())

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxproxy.measure._tap import Rows, Slot, Values
+from jaxproxy.measure._slot import Rows, Slot, Values
 
 Key = tuple[Any, ...]
 

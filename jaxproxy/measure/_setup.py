@@ -7,6 +7,7 @@ Proxies whose setups agree share their passes.
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -45,6 +46,9 @@ def _kaiming(z: Array, fan: int) -> Array:
 def _uniform(z: Array, bound: float) -> Array:
     return jax.scipy.special.erf(z * 0.5**0.5) * bound
 
+
+Weights = Literal["kaiming", "kaiming_out", "normal", "uniform", "he_uniform", "abs"]
+"""A name in :data:`WEIGHTS`."""
 
 WEIGHTS: dict[str, Callable[[Array, int, int], Array]] = {
     "kaiming": lambda z, fan_in, fan_out: _kaiming(z, fan_in),

@@ -9,7 +9,7 @@ keeps none of the gradients themselves.
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,44 +18,23 @@ from jax.extend.core import get_opaque_trace_state
 
 from jaxproxy.measure._activation import Activation
 from jaxproxy.measure._meter import MeterSet
+from jaxproxy.measure._slot import REACHED, Rows, Slot, Values
 
-Values = dict[str, Array]
-
-REACHED = ""
-"""Key, beside meter names, of a sink whose gradient is 1 if any gradient came by.
-
-It is float[slots], one for each row of the readings.
-"""
+Substitute = Callable[[str, Array, Array | None], Array]
+"""(kind, weight, how many elements exist) -> what the network has in its place."""
 
 
-class Slot(NamedTuple):
-    """A place where a reading is taken."""
+class Recorder:
+    """What a tap writes down while a network is traced; kernels write here directly.
 
-    name: str
-    """Stable, e.g. ``"cells.3.e02.conv"``."""
-    kind: str
-    """``conv``, ``relu``, ``bn``, ``linear``, ``cell``... or ``conv_w``, ``bn_b``..."""
-    depth: int
-    """Position in the network; slots are ordered by it."""
-    channels: int
-    """C of an activation; size of a parameter's last axis."""
-
-
-class Rows(NamedTuple):
-    """Readings of several slots of one kind, one row each."""
-
-    slots: tuple[Slot, ...]
-    values: Values
-    """Meter name -> float[slots, ...]."""
-    present: Array | None = None
-    """bool[slots], which of them this architecture has; None for all."""
-
-
-class Tap:
-    """Collects readings while a network is traced; made anew for every trace.
-
-    A tap that a meter reads must not lie inside another transformation (jit, scan,
-    cond, vmap, remat): its reading could not leave, or would be a sum over iterations.
+    Attributes:
+      meters: what is asked for.
+      planning: whether shapes alone are wanted, some of which are known already.
+      forward: readings without gradients.
+      sinks: name -> kind -> rows of the readings of a tap that gets no gradient.
+      kept: buffers that were handed back.
+      kinds: of all taps that were passed.
+      substitute: gives other weights in place of the network's, by their kind.
     """
 
     def __init__(
@@ -65,13 +44,10 @@ class Tap:
         scratch: dict[str, Any] | None = None,
         *,
         planning: bool = False,
+        substitute: Substitute | None = None,
     ) -> None:
-        """Taps the meters of a meters; without sinks, learns which are needed.
-
-        A trace for shapes alone is ``planning``: pieces of the network that are known
-        already by their shapes need not be traced again.
-        """
-        self.meters, self.planning = meters, planning
+        """Starts empty; without sinks, learns which are needed."""
+        self.meters, self.planning, self.substitute = meters, planning, substitute
         self.forward: list[Rows] = []
         self.sinks: dict[str, dict[str, Rows]] = {}
         self.kept: dict[str, Any] = {}
@@ -79,87 +55,19 @@ class Tap:
         self._given = sinks
         self._scratch = scratch
         self._names: set[str] = set()
-        self._parameters: dict[str, Slot] = {}
         self._depth = 0
         self._trace = get_opaque_trace_state(convention="flax")
 
-    def __call__(
-        self, name: str, x: Array, kind: str = "activation", live: Array | None = None
-    ) -> Array:
-        """Measures an activation float[B, ..., C] and returns it.
+    def inside(
+        self, sinks: dict[str, Any] | None = None, *, planning: bool = False
+    ) -> "Recorder":
+        """Returns a recorder for a piece of the network, which is traced apart."""
+        options = {"planning": planning, "substitute": self.substitute}
+        return Recorder(self.meters, sinks, **options)
 
-        Where the width is data, the first ``live`` channels exist, int32[], and the
-        others are zero.
-
-        Raises:
-          ValueError: a name used twice, which would mix two readings, or a tap inside
-            another transformation.
-        """
-        slots = (Slot(name, kind, self.advance(), x.shape[-1]),)
-        self.kinds.add(kind)
-        backward = self.meters.wants("backward", kind)
-        if not (backward or self.meters.wants("forward", kind)):
-            return x
-        self.claim(name)
-        self.record(slots, _row(self.meters.forward(kind, Activation(x, live=live))))
-        if not backward:
-            return x
-        zeros = jax.eval_shape(
-            lambda x: self.meters.backward(kind, Activation(x, live=live), x), x
-        )
-        sink = self.sink(name, {kind: Rows(slots, _row(_zeros(zeros)))})
-        return _tap_activation(self.meters, kind, x, live, sink[kind])
-
-    def parameter(
-        self, name: str, weight: Array, kind: str, size: Array | None = None
-    ) -> Array:
-        """Measures a parameter tensor and its gradient, and returns the tensor.
-
-        If anything is to be known of the gradient, it stops here. Where widths are
-        data, ``size`` elements exist, int32[], the first among them; the others are
-        zero, and so must be their gradients.
-
-        Raises:
-          ValueError: as for activations.
-        """
-        channels = weight.shape[-1] if weight.ndim else 1
-        slots = (Slot(name, kind, self.advance(), channels),)
-        self.kinds.add(kind)
-        self._parameters[name] = slots[0]
-        alone = self.meters.wants("weight", kind)
-        if not (alone or self.meters.wants("gradient", kind)):
-            return weight
-        self.claim(name)
-        self.record(slots, _row(self.meters.weight(kind, weight, size)))
-        if not self.meters.wants("gradient", kind):
-            return weight
-        unused = self.meters.gradient(kind, weight, jnp.zeros_like(weight), size)
-        values = {**_row(unused), REACHED: jnp.zeros(1, weight.dtype)}
-        sink = self.sink(name, {kind: Rows(slots, values)})
-        return _tap_parameter(self.meters, kind, weight, size, sink[kind])
-
-    def slope(self, name: str, y: Array, derivative: Callable[[], Array]) -> Array:
-        """Measures the slopes of a parameter, float[B], and returns ``y``.
-
-        Those of the loss by its first element, image by image; none sees another.
-
-        Args:
-          name: of a parameter that was tapped before.
-          y: float[B, ..., C], output of its layer.
-          derivative: gives that of ``y[..., 0]`` by the element, float[B, ...].
-
-        Raises:
-          ValueError: as for activations.
-        """
-        slot = self._parameters[name]
-        if not self.meters.wants("slope", slot.kind):
-            return y
-        key = f"{name}.slope"
-        self.claim(key)
-        unused = self.meters.slope(slot.kind, jnp.zeros(len(y), y.dtype))
-        sink = self.sink(key, {slot.kind: Rows((slot,), _row(unused))})
-        mine = {meter: row[0] for meter, row in sink[slot.kind].items()}
-        return _tap_slope(self.meters, slot.kind, y, derivative(), mine)
+    def replaced(self, kind: str, weight: Array, size: Array | None = None) -> Array:
+        """Returns what the network has in place of a weight."""
+        return self.substitute(kind, weight, size) if self.substitute else weight
 
     def record(
         self, slots: tuple[Slot, ...], values: Values, present: Array | None = None
@@ -174,7 +82,7 @@ class Tap:
             self.forward.append(Rows(slots, values, present))
 
     def sink(self, name: str, rows: dict[str, Rows]) -> dict[str, Values]:
-        """Arrays whose gradients are to be the readings of a tap, by kind.
+        """Returns arrays whose gradients are to be the readings of a tap, by kind.
 
         ``rows.values`` have the shapes of the readings and, if :data:`REACHED` is among
         them, are the readings of a tap that the backward pass never reaches.
@@ -191,7 +99,7 @@ class Tap:
         return {kind: r.values for kind, r in rows.items()}
 
     def scratch(self, name: str, like: Any) -> Any:
-        """Buffers shaped like a tree, with any content: zeros, or what was left.
+        """Returns buffers shaped like a tree, of any content: what was left, or none.
 
         The module hands them back by :meth:`keep`, or, if it is differentiated, as the
         gradient of the buffers, so that the next architecture need not clear them.
@@ -205,7 +113,7 @@ class Tap:
         self.kept[name] = buffers
 
     def advance(self, steps: int = 1) -> int:
-        """Depth of the next slot; moves on by ``steps``."""
+        """Returns the depth of the next slot, and moves on by ``steps``."""
         self._depth += steps
         return self._depth - steps
 
@@ -229,6 +137,100 @@ class Tap:
                 f"the tap {name!r} is inside a jit, scan, cond, vmap or remat of the "
                 "model, which its reading cannot leave; build the model without it"
             )
+
+
+class Tap:
+    """Collects readings while a network is traced; made anew for every trace.
+
+    A tap that a meter reads must not lie inside another transformation (jit, scan,
+    cond, vmap, remat): its reading could not leave, or would be a sum over iterations.
+    """
+
+    def __init__(self, meters: MeterSet | Recorder) -> None:
+        """Taps a set of meters, or writes to a recorder that has one."""
+        self.recorder = meters if isinstance(meters, Recorder) else Recorder(meters)
+        self._parameters: dict[str, Slot] = {}
+
+    def __call__(
+        self, name: str, x: Array, kind: str = "activation", live: Array | None = None
+    ) -> Array:
+        """Measures an activation float[B, ..., C] and returns it.
+
+        Where the width is data, the first ``live`` channels exist, int32[], and the
+        others are zero.
+
+        Raises:
+          ValueError: a name used twice, which would mix two readings, or a tap inside
+            another transformation.
+        """
+        recorder, meters = self.recorder, self.recorder.meters
+        slots = (Slot(name, kind, recorder.advance(), x.shape[-1]),)
+        recorder.kinds.add(kind)
+        backward = meters.wants("backward", kind)
+        if not (backward or meters.wants("forward", kind)):
+            return x
+        recorder.claim(name)
+        recorder.record(slots, _row(meters.forward(kind, Activation(x, live=live))))
+        if not backward:
+            return x
+        zeros = jax.eval_shape(
+            lambda x: meters.backward(kind, Activation(x, live=live), x), x
+        )
+        sink = recorder.sink(name, {kind: Rows(slots, _row(_zeros(zeros)))})
+        return _tap_activation(meters, kind, x, live, sink[kind])
+
+    def parameter(
+        self, name: str, weight: Array, kind: str, size: Array | None = None
+    ) -> Array:
+        """Measures a parameter tensor and its gradient, and returns the tensor.
+
+        If anything is to be known of the gradient, it stops here. Where widths are
+        data, ``size`` elements exist, int32[], the first among them; the others are
+        zero, and so must be their gradients.
+
+        Raises:
+          ValueError: as for activations.
+        """
+        recorder, meters = self.recorder, self.recorder.meters
+        weight = recorder.replaced(kind, weight, size)
+        channels = weight.shape[-1] if weight.ndim else 1
+        slots = (Slot(name, kind, recorder.advance(), channels),)
+        recorder.kinds.add(kind)
+        self._parameters[name] = slots[0]
+        alone = meters.wants("weight", kind)
+        if not (alone or meters.wants("gradient", kind)):
+            return weight
+        recorder.claim(name)
+        recorder.record(slots, _row(meters.weight(kind, weight, size)))
+        if not meters.wants("gradient", kind):
+            return weight
+        unused = meters.gradient(kind, weight, jnp.zeros_like(weight), size)
+        values = {**_row(unused), REACHED: jnp.zeros(1, weight.dtype)}
+        sink = recorder.sink(name, {kind: Rows(slots, values)})
+        return _tap_parameter(meters, kind, weight, size, sink[kind])
+
+    def slope(self, name: str, y: Array, derivative: Callable[[], Array]) -> Array:
+        """Measures the slopes of a parameter, float[B], and returns ``y``.
+
+        Those of the loss by its first element, image by image; none sees another.
+
+        Args:
+          name: of a parameter that was tapped before.
+          y: float[B, ..., C], output of its layer.
+          derivative: gives that of ``y[..., 0]`` by the element, float[B, ...].
+
+        Raises:
+          ValueError: as for activations.
+        """
+        recorder, slot = self.recorder, self._parameters[name]
+        if not recorder.meters.wants("slope", slot.kind):
+            return y
+        key = f"{name}.slope"
+        recorder.claim(key)
+        unused = recorder.meters.slope(slot.kind, jnp.zeros(len(y), y.dtype))
+        sink = recorder.sink(key, {slot.kind: Rows((slot,), _row(unused))})
+        own = {meter: row[0] for meter, row in sink[slot.kind].items()}
+        return _tap_slope(recorder.meters, slot.kind, y, derivative(), own)
 
 
 def _row(values: Values) -> Values:
@@ -287,7 +289,7 @@ def _tap_slope(
     return y
 
 
-def __tap_slope_backward(
+def _tap_slope_backward(
     meters: MeterSet, kind: str, derivative: Array, cotangent: Array
 ) -> tuple[Array, None, Values]:
     products = cotangent[..., 0] * derivative
@@ -295,4 +297,4 @@ def __tap_slope_backward(
     return cotangent, None, meters.slope(kind, slopes)
 
 
-_tap_slope.defvjp(lambda _, kind, y, slope, sink: (y, slope), __tap_slope_backward)
+_tap_slope.defvjp(lambda _, kind, y, slope, sink: (y, slope), _tap_slope_backward)

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxproxy.measure._meter import MeterSet
-from jaxproxy.measure._tap import REACHED, Rows, Tap, Values
+from jaxproxy.measure._slot import REACHED, Rows, Values
+from jaxproxy.measure._tap import Recorder, Tap
 from jaxproxy.types import Batch
 
 Loss = Callable[[Array, Array], Array]
@@ -35,37 +36,38 @@ class Measurement:
         self.meters = meters
         self._apply = apply
         # Slots are static, so they leave a trace by this attribute; arrays must not.
-        self._tap = Tap(meters)
+        self._recorder = Recorder(meters)
 
-    def __call__(
+    def run(
         self, x: Array, sinks: Any, scratch: Any, *, planning: bool = False
     ) -> tuple[Array, "_Arrays", Any]:
-        """Output, readings without gradients, and what is left of the scratch."""
-        tap = Tap(self.meters, sinks, scratch, planning=planning)
+        """Returns output, readings without gradients, and what is left of scratch."""
+        recorder = Recorder(self.meters, sinks, scratch, planning=planning)
+        tap = Tap(recorder)
         output = tap("logits", self._apply(x, tap), "logits")
-        self._tap = tap
-        arrays = _Arrays(
-            [(rows.values, rows.present) for rows in tap.forward],
-            {n: {k: (r.values, r.present) for k, r in rows.items()}
-             for n, rows in tap.sinks.items()},
-        )  # fmt: skip
-        return output, arrays, tap.kept
+        self._recorder = recorder
+        unreached = {
+            name: {kind: (rows.values, rows.present) for kind, rows in kinds.items()}
+            for name, kinds in recorder.sinks.items()
+        }
+        forward = [(rows.values, rows.present) for rows in recorder.forward]
+        return output, _Arrays(forward, unreached), recorder.kept
 
     def zero_sinks(self, x: Array, scratch: Any) -> Any:
-        """Zeros for every sink."""
-        planned = jax.eval_shape(lambda: self(x, None, scratch, planning=True)[1])
+        """Returns zeros for every sink."""
+        planned = jax.eval_shape(lambda: self.run(x, None, scratch, planning=True)[1])
         shapes = {n: {k: values for k, (values, _) in kinds.items()}
                   for n, kinds in planned.unreached.items()}  # fmt: skip
         return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
 
     def measure(self, batch: Batch, scratch: Any, loss: Loss) -> tuple[Taken, Any]:
-        """All that is taken of a batch, and what is left of the scratch."""
+        """Returns all that is taken of a batch, and what is left of the scratch."""
         if not self.meters.needs_gradients():
-            _, arrays, kept = self(batch.x, None, scratch)
+            _, arrays, kept = self.run(batch.x, None, scratch)
             return self.taken(arrays), kept
 
         def objective(sinks: Any, scratch: Any) -> tuple[Array, Any]:
-            output, arrays, _ = self(batch.x, sinks, scratch)
+            output, arrays, _ = self.run(batch.x, sinks, scratch)
             return loss(output, batch.y), arrays
 
         differentiate = jax.grad(objective, argnums=(0, 1), has_aux=True)
@@ -74,7 +76,7 @@ class Measurement:
         return self.taken(arrays, gradients), kept
 
     def taken(self, arrays: "_Arrays", gradients: Any = None) -> Taken:
-        """Readings of the last trace, with the gradients of its sinks."""
+        """Returns readings of the last trace, with the gradients of its sinks."""
         rows = list(arrays.forward)
         for name, kind in self._sinks():  # none without gradients
             unreached, present = arrays.unreached[name][kind]
@@ -85,18 +87,22 @@ class Measurement:
     def rows(
         self, values: dict[Key, Array], present: Sequence[Array | None]
     ) -> list[Rows]:
-        """What was taken in the last trace, with its slots."""
+        """Returns what was taken in the last trace, with its slots."""
         table: list[Values] = [{} for _ in present]
         for (number, meter), value in values.items():
             table[number][meter] = value
-        slots = [rows.slots for rows in self._tap.forward]
-        slots += [self._tap.sinks[name][kind].slots for name, kind in self._sinks()]
+        slots = [rows.slots for rows in self._recorder.forward]
+        slots += [
+            self._recorder.sinks[name][kind].slots for name, kind in self._sinks()
+        ]
         return [Rows(*row) for row in zip(slots, table, present, strict=True)]
 
     def _sinks(self) -> list[tuple[str, str]]:
-        """Name and kind of each."""
+        """Returns the name and kind of each sink."""
         return [
-            (name, kind) for name, kinds in self._tap.sinks.items() for kind in kinds
+            (name, kind)
+            for name, kinds in self._recorder.sinks.items()
+            for kind in kinds
         ]
 
 

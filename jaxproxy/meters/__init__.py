@@ -1,10 +1,21 @@
 """What can be measured at a tap, one family per file."""
 
-from jaxproxy.measure import Activation, Meter
-from jaxproxy.meters._covariance import ACTIVATIONS, covariance, renyi_entropy, spectrum
+from jaxproxy.measure import (
+    ACTIVATIONS,
+    PARAMETERS,
+    Activation,
+    ActivationMeter,
+    Meter,
+    Model,
+    NetworkMeter,
+    Parameter,
+    ParameterMeter,
+    meter,
+)
+from jaxproxy.meters._covariance import covariance, renyi_entropy, spectrum
+from jaxproxy.meters._equal_weights import equal_weights_outputs
 from jaxproxy.meters._fisher import fisher_spectrum
 from jaxproxy.meters._gradient import (
-    PARAMETERS,
     first_gradient,
     first_slopes,
     gradient,
@@ -43,7 +54,12 @@ __all__ = [
     "ACTIVATIONS",
     "PARAMETERS",
     "Activation",
+    "ActivationMeter",
     "Meter",
+    "Model",
+    "NetworkMeter",
+    "Parameter",
+    "ParameterMeter",
     "accuracies_of_constants",
     "accuracies_of_draws",
     "activation_kernel",
@@ -51,6 +67,7 @@ __all__ = [
     "channels",
     "classes",
     "covariance",
+    "equal_weights_outputs",
     "features",
     "first_gradient",
     "first_slopes",
@@ -67,6 +84,7 @@ __all__ = [
     "input_correlation",
     "log_scale",
     "logits",
+    "meter",
     "nuclear_saliency",
     "renyi_entropy",
     "saliency",

@@ -1,17 +1,28 @@
 """Meters of the covariance of an activation and of its spectrum."""
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxproxy.measure import ACTIVATIONS, Activation, Meter, as_kinds
+from jaxproxy.measure import (
+    ACTIVATIONS,
+    Activation,
+    ActivationMeter,
+    Layers,
+    kinds_of,
+    meter,
+)
 from jaxproxy.ops import channel_product, eigenvalues
-from jaxproxy.options import check_choices
+
+Observations = Literal["pixels", "raw", "images"]
 
 
+@meter
 def covariance(
-    layers: str | tuple[str, ...] = "conv", *, rows: str = "pixels"
-) -> Meter:
+    layers: Layers = "conv", *, rows: Observations = "pixels"
+) -> ActivationMeter:
     r"""Trace, squared Frobenius norm and size of each covariance, float[L, 3].
 
     The participation ratio needs no eigenvalues:
@@ -32,13 +43,11 @@ def covariance(
       Zhou et al., "InTrain", CVPR 2026, equations 1-2, arXiv:2606.18676.
     """
     measures = {"pixels": _pixels, "raw": _raw, "images": _images}
-    check_choices(rows=(rows, measures))
-    option = "" if rows == "pixels" else f",rows={rows}"
-    kinds, label = as_kinds(layers, ACTIVATIONS)
-    return Meter(f"covariance({label}{option})", kinds, "forward", measures[rows])
+    return ActivationMeter(kinds_of(layers, ACTIVATIONS), measures[rows])
 
 
-def spectrum(layers: str | tuple[str, ...] = "conv") -> Meter:
+@meter
+def spectrum(layers: Layers = "conv") -> ActivationMeter:
     """Eigenvalues of the channel covariance, descending, float[L, max C].
 
     Divisor n - 1; layers with fewer channels end in zeros. An eigendecomposition per
@@ -50,13 +59,11 @@ def spectrum(layers: str | tuple[str, ...] = "conv") -> Meter:
     Raises:
       ValueError: unknown layers; while tracing, an activation of a single pixel.
     """
-    kinds, label = as_kinds(layers, ACTIVATIONS)
-    return Meter(f"spectrum({label})", kinds, "forward", _eigenvalues)
+    return ActivationMeter(kinds_of(layers, ACTIVATIONS), _eigenvalues)
 
 
-def renyi_entropy(
-    layers: str | tuple[str, ...] = "conv", *, order: float = 1.0
-) -> Meter:
+@meter
+def renyi_entropy(layers: Layers = "conv", *, order: float = 1.0) -> ActivationMeter:
     r"""Renyi entropy of the normalised spectrum, in nats, float[L]; 0 if all zero.
 
     :math:`H_\alpha = \log(\sum_i p_i^\alpha) / (1 - \alpha)` with
@@ -74,14 +81,12 @@ def renyi_entropy(
     """
     if not order > 0:
         raise ValueError(f"order must be positive, not {order}")
-    kinds, label = as_kinds(layers, ACTIVATIONS)
+    alpha = float(order)  # 2 is 2.0, by name as well
 
     def measure(activation: Activation) -> Array:
-        return _renyi(_eigenvalues(activation), order)
+        return _renyi(_eigenvalues(activation), alpha)
 
-    # All digits: two orders must not share a name.
-    name = f"renyi_entropy({label},order={float(order)})"
-    return Meter(name, kinds, "forward", measure)
+    return ActivationMeter(kinds_of(layers, ACTIVATIONS), measure)
 
 
 def _summary(covariance: Array, size: Array | int) -> Array:

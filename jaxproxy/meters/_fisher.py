@@ -1,17 +1,21 @@
 """The Fisher information of a classifier, by one element of each tensor."""
 
+from typing import Literal
+
 import jax.numpy as jnp
 from jax import Array
 
-from jaxproxy.measure import Meter, Model
+from jaxproxy.measure import Model, NetworkMeter, meter
 from jaxproxy.meters._jacobian import logit_jacobian
 from jaxproxy.ops import eigenvalues
-from jaxproxy.options import check_choices
 
 _SMOOTHING = 0.05
 
+Fisher = Literal["exact", "reference"]
 
-def fisher_spectrum(*, fisher: str = "exact", tensors: int = 128) -> Meter:
+
+@meter
+def fisher_spectrum(*, fisher: Fisher = "exact", tensors: int = 128) -> NetworkMeter:
     r"""Magnitudes of the eigenvalues of the Fisher information, descending.
 
     Of the first element of each of the first ``tensors`` parameter tensors, with zeros
@@ -29,7 +33,6 @@ def fisher_spectrum(*, fisher: str = "exact", tensors: int = 128) -> Meter:
     References:
       Tybl and Neumann, VKDNW, 2025, section 3, arXiv:2502.04975.
     """
-    check_choices(fisher=(fisher, ("exact", "reference")))
     if tensors < 1:
         raise ValueError(f"tensors must be at least 1, got {tensors}")
 
@@ -40,8 +43,7 @@ def fisher_spectrum(*, fisher: str = "exact", tensors: int = 128) -> Meter:
         matrix = _sampled_fisher(chosen, logits, fisher)
         return jnp.sort(jnp.abs(eigenvalues(matrix)))[::-1]
 
-    name = f"fisher_spectrum({fisher}, {tensors})"
-    return Meter(name, (), "network", measure, cost="per class", plain=False)
+    return NetworkMeter(measure, cost="per class", plain=False)
 
 
 def _sampled_fisher(jacobian: Array, z: Array, fisher: str) -> Array:

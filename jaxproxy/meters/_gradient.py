@@ -1,86 +1,91 @@
 """Meters of parameter tensors and of their gradients."""
 
 import functools
+from collections.abc import Callable
 
 import jax.numpy as jnp
 from jax import Array
 
-from jaxproxy.measure import PARAMETERS, Meter, as_kinds
+from jaxproxy.measure import (
+    PARAMETERS,
+    Parameter,
+    ParameterMeter,
+    Params,
+    kinds_of,
+    meter,
+)
 from jaxproxy.ops import singular_values
 
-Params = str | tuple[str, ...]
 
-
-def gradient(params: Params = "weights") -> Meter:
+@meter
+def gradient(params: Params = "weights") -> ParameterMeter:
     """Spread and largest magnitude of each tensor's gradient, float[P, 2].
 
     The standard deviation has divisor n - 1 and is 0 for a tensor of one element.
     """
-    kinds, label = as_kinds(params, PARAMETERS)
-    return Meter(f"gradient({label})", kinds, "gradient", _spread, sized=True)
+    return _of_gradients(params, _spread)
 
 
-def gradient_norm(params: Params = "weights") -> Meter:
+@meter
+def gradient_norm(params: Params = "weights") -> ParameterMeter:
     """Euclidean norm of each tensor's gradient, float[P]."""
-    kinds, label = as_kinds(params, PARAMETERS)
-    return Meter(f"gradient_norm({label})", kinds, "gradient", lambda w, g: _norm(g))
+    return _of_gradients(params, lambda p: _norm(_grad(p)))
 
 
-def saliency(params: Params = "weights") -> Meter:
+@meter
+def saliency(params: Params = "weights") -> ParameterMeter:
     """Sums of |w g| and of w g over the elements of each tensor, float[P, 2]."""
-    kinds, label = as_kinds(params, PARAMETERS)
-    return Meter(f"saliency({label})", kinds, "gradient", _saliency)
+    return _of_gradients(params, _saliency)
 
 
-def nuclear_saliency(params: Params = ("attention_w",)) -> Meter:
+@meter
+def nuclear_saliency(params: Params = ("attention_w",)) -> ParameterMeter:
     """Nuclear norm of each matrix times that of its gradient, float[P].
 
     Axes but the last count as one. Two decompositions for each tensor.
     """
-    kinds, label = as_kinds(params, PARAMETERS)
-    name = f"nuclear_saliency({label})"
-    return Meter(name, kinds, "gradient", lambda w, g: _nuclear(w) * _nuclear(g))
+    return _of_gradients(params, lambda p: _nuclear(_weight(p)) * _nuclear(_grad(p)))
 
 
-def gradient_products(params: Params = "scales") -> Meter:
+@meter
+def gradient_products(params: Params = "scales") -> ParameterMeter:
     """Inner products of each tensor's gradients over batches, float[P, M, M]."""
-    kinds, label = as_kinds(params, PARAMETERS)
-    return Meter(
-        f"gradient_products({label})", kinds, "gradient", _flat,
-        keep=False, over_batches=lambda gradients: gradients @ gradients.T,
-    )  # fmt: skip
+    return _of_gradients(
+        params,
+        _flat,
+        keep=False,
+        over_batches=lambda gradients: gradients @ gradients.T,
+    )
 
 
-def gradient_agreement(params: Params = "weights") -> Meter:
+@meter
+def gradient_agreement(params: Params = "weights") -> ParameterMeter:
     r"""Agreement of batches on signs of gradients, :math:`\sum_j |\sum_b \pm 1|`.
 
     Of each tensor, float[P]. The sign of 0 is 0.
     """
-    kinds, label = as_kinds(params, PARAMETERS)
-    return Meter(
-        f"gradient_agreement({label})", kinds, "gradient",
-        lambda w, g: jnp.sign(g).reshape(-1),
-        add=True, over_batches=lambda signs: jnp.abs(signs).sum(),
-    )  # fmt: skip
+    return _of_gradients(
+        params,
+        lambda p: jnp.sign(_grad(p)).reshape(-1),
+        add=True,
+        over_batches=lambda signs: jnp.abs(signs).sum(),
+    )
 
 
-def gradient_stability(params: Params = "weights") -> Meter:
+@meter
+def gradient_stability(params: Params = "weights") -> ParameterMeter:
     r"""Mean magnitude over deviation, :math:`\sum_j \overline{|g_j|} / \sigma_j`.
 
     Of each tensor's gradient over batches, float[P]. The deviation has divisor n;
     elements where it is zero are left out.
     """
-    kinds, label = as_kinds(params, PARAMETERS)
-    return Meter(
-        f"gradient_stability({label})",
-        kinds,
-        "gradient",
-        _flat,
-        over_batches=_stability,
-    )
+    return _of_gradients(params, _flat, over_batches=_stability)
 
 
-def gradient_snr(params: Params = "weights", *, accumulate: bool = False) -> Meter:
+@meter
+def gradient_snr(
+    params: Params = "weights", *, accumulate: bool = False
+) -> ParameterMeter:
     r"""Signal over noise, :math:`\sum_j \bar g_j^2 / (\sigma_j^2 + \xi)`, float[P].
 
     Of each tensor's gradient over batches; the variance has divisor n,
@@ -90,51 +95,83 @@ def gradient_snr(params: Params = "weights", *, accumulate: bool = False) -> Met
       params: see :data:`PARAMETERS`.
       accumulate: add gradients up from batch to batch.
     """
-    kinds, label = as_kinds(params, PARAMETERS)
 
     def snr(gradients: Array) -> Array:
         return _snr(jnp.cumsum(gradients, 0) if accumulate else gradients)
 
-    name = f"gradient_snr({label}{', accumulate' * accumulate})"
-    return Meter(name, kinds, "gradient", _flat, over_batches=snr)
+    return _of_gradients(params, _flat, over_batches=snr)
 
 
-def first_gradient(params: Params = "all") -> Meter:
+@meter
+def first_gradient(params: Params = "all") -> ParameterMeter:
     """Gradient of the first element of each tensor, float[P]; for scores only."""
-    kinds, label = as_kinds(params, PARAMETERS)
-    name = f"first_gradient({label})"
-    return Meter(name, kinds, "gradient", lambda w, g: g.reshape(-1)[0], keep=False)
+    return _of_gradients(params, lambda p: _grad(p).reshape(-1)[0], keep=False)
 
 
-def first_slopes(params: Params = "all") -> Meter:
+@meter
+def first_slopes(params: Params = "all") -> ParameterMeter:
     """Derivatives by the first element of each tensor, float[P, B]; for scores only.
 
     One for each image, where images do not depend on each other. Only networks that tap
     their slopes have them (see :meth:`~jaxproxy.measure.Tap.slope`).
     """
-    kinds, label = as_kinds(params, PARAMETERS)
-    name = f"first_slopes({label})"
-    return Meter(name, kinds, "slope", lambda slopes: slopes, keep=False)
+    kinds = kinds_of(params, PARAMETERS)
+    return ParameterMeter(kinds, _slopes, reads="slope", keep=False)
 
 
-def weight_norm(params: Params = "weights") -> Meter:
+@meter
+def weight_norm(params: Params = "weights") -> ParameterMeter:
     """Euclidean norm of each tensor, float[P]."""
-    kinds, label = as_kinds(params, PARAMETERS)
-    return Meter(f"weight_norm({label})", kinds, "weight", _norm)
+    return ParameterMeter(kinds_of(params, PARAMETERS), lambda p: _norm(_weight(p)))
 
 
-def weight_size(params: Params = "weights") -> Meter:
+@meter
+def weight_size(params: Params = "weights") -> ParameterMeter:
     """Number of elements of each tensor, float[P]."""
-    kinds, label = as_kinds(params, PARAMETERS)
-    return Meter(f"weight_size({label})", kinds, "weight", _size, sized=True)
+    return ParameterMeter(kinds_of(params, PARAMETERS), _size)
 
 
-def _size(weight: Array, size: Array | None = None) -> Array:
-    return jnp.asarray(weight.size if size is None else size, weight.dtype)
+def _of_gradients(
+    params: str | tuple[str, ...],
+    measure: Callable[[Parameter], Array],
+    *,
+    keep: bool = True,
+    add: bool = False,
+    over_batches: Callable[[Array], Array] | None = None,
+) -> ParameterMeter:
+    return ParameterMeter(
+        kinds_of(params, PARAMETERS),
+        measure,
+        reads="gradient",
+        keep=keep,
+        add=add,
+        over_batches=over_batches,
+    )
 
 
-def _spread(weight: Array, grad: Array, size: Array | None = None) -> Array:
-    del weight
+def _weight(parameter: Parameter) -> Array:
+    assert parameter.weight is not None  # only meters of slopes get none
+    return parameter.weight
+
+
+def _grad(parameter: Parameter) -> Array:
+    assert parameter.gradient is not None  # meters that read gradients get them
+    return parameter.gradient
+
+
+def _slopes(parameter: Parameter) -> Array:
+    assert parameter.slopes is not None  # meters that read slopes get them
+    return parameter.slopes
+
+
+def _size(parameter: Parameter) -> Array:
+    weight = _weight(parameter)
+    size = weight.size if parameter.size is None else parameter.size
+    return jnp.asarray(size, weight.dtype)
+
+
+def _spread(parameter: Parameter) -> Array:
+    grad, size = _grad(parameter), parameter.size
     if size is None:
         centred = jnp.square(grad - grad.mean())
         std = jnp.sqrt(centred.sum() / max(grad.size - 1, 1))
@@ -148,8 +185,8 @@ def _spread(weight: Array, grad: Array, size: Array | None = None) -> Array:
     return jnp.stack([std, jnp.abs(grad).max()])
 
 
-def _flat(weight: Array, grad: Array) -> Array:
-    return grad.reshape(-1)
+def _flat(parameter: Parameter) -> Array:
+    return _grad(parameter).reshape(-1)
 
 
 def _stability(gradients: Array) -> Array:
@@ -182,6 +219,6 @@ def _nuclear(tensor: Array) -> Array:
     return singular_values(tensor.reshape(-1, tensor.shape[-1])).sum()
 
 
-def _saliency(weight: Array, grad: Array) -> Array:
-    product = weight * grad
+def _saliency(parameter: Parameter) -> Array:
+    product = _weight(parameter) * _grad(parameter)
     return jnp.stack([jnp.abs(product).sum(), product.sum()])

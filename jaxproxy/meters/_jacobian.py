@@ -10,6 +10,7 @@ from jaxproxy.measure import (
     LOSSES,
     MeterSet,
     Model,
+    Recorder,
     Tap,
     check_logits,
     collect,
@@ -72,19 +73,19 @@ def image_kernel(model: Model) -> Array:
 def _taps_slopes(model: Model) -> bool:
     """Returns whether there are slopes of every parameter."""
     slopes, sizes = first_slopes(), weight_size("all")
-    taps: list[Tap] = []
+    recorders: list[Recorder] = []
 
     def trace() -> None:
-        tap = Tap(MeterSet.of([slopes, sizes]), planning=True)
+        recorders.append(Recorder(MeterSet.of([slopes, sizes]), planning=True))
+        tap = Tap(recorders[-1])
         model.network.apply(model.params, model.batch.x, model.code, tap)
-        taps.append(tap)
 
     jax.eval_shape(trace)
-    (tap,) = taps
-    named = {slot.name for rows in tap.forward for slot in rows.slots}
+    (recorder,) = recorders
+    named = {slot.name for rows in recorder.forward for slot in rows.slots}
     return named == {
         slot.name
-        for kinds in tap.sinks.values()
+        for kinds in recorder.sinks.values()
         for rows in kinds.values()
         if slopes.name in rows.values
         for slot in rows.slots

@@ -3,23 +3,30 @@
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxproxy.measure import Activation, Meter, as_kinds
-from jaxproxy.meters._covariance import ACTIVATIONS
+from jaxproxy.measure import (
+    ACTIVATIONS,
+    Activation,
+    ActivationMeter,
+    Layers,
+    kinds_of,
+    meter,
+)
 from jaxproxy.ops import eigenvalues
 
 
-def variance(layers: str | tuple[str, ...] = ("bn_input",)) -> Meter:
+@meter
+def variance(layers: Layers = ("bn_input",)) -> ActivationMeter:
     """Mean over channels of the variance of each activation, divisor n - 1, float[L].
 
     Args:
       layers: name in :data:`ACTIVATIONS`, or tap kinds; by default what BatchNorm
         normalises.
     """
-    kinds, label = as_kinds(layers, ACTIVATIONS)
-    return Meter(f"variance({label})", kinds, "forward", _variance)
+    return ActivationMeter(kinds_of(layers, ACTIVATIONS), _variance)
 
 
-def smallest_correlation(layers: str | tuple[str, ...] = "leaf") -> Meter:
+@meter
+def smallest_correlation(layers: Layers = "leaf") -> ActivationMeter:
     """Smallest eigenvalue of the correlation matrix of the channels, float[L].
 
     Correlations with a constant channel count 0.
@@ -30,13 +37,11 @@ def smallest_correlation(layers: str | tuple[str, ...] = "leaf") -> Meter:
     References:
       Jiang et al., "MeCo", NeurIPS 2023.
     """
-    kinds, label = as_kinds(layers, ACTIVATIONS)
-    return Meter(
-        f"smallest_correlation({label})", kinds, "forward", _smallest_correlation
-    )
+    return ActivationMeter(kinds_of(layers, ACTIVATIONS), _smallest_correlation)
 
 
-def influence(layers: str | tuple[str, ...] = "conv") -> Meter:
+@meter
+def influence(layers: Layers = "conv") -> ActivationMeter:
     """1 where the output can depend on an activation and it on the input, float[L].
 
     Networks whose architecture is data have layers that lead nowhere or read nothing;
@@ -49,21 +54,21 @@ def influence(layers: str | tuple[str, ...] = "conv") -> Meter:
     Raises:
       ValueError: unknown layers.
     """
-    kinds, label = as_kinds(layers, ACTIVATIONS)
-    return Meter(f"influence({label})", kinds, "forward", _used)
+    return ActivationMeter(kinds_of(layers, ACTIVATIONS), _used)
 
 
-def channels(layers: str | tuple[str, ...] = "convlin") -> Meter:
+@meter
+def channels(layers: Layers = "convlin") -> ActivationMeter:
     """Number of channels of each activation, float[L].
 
     Args:
       layers: name in :data:`ACTIVATIONS`, or tap kinds.
     """
-    kinds, label = as_kinds(layers, ACTIVATIONS)
-    return Meter(f"channels({label})", kinds, "forward", _channels)
+    return ActivationMeter(kinds_of(layers, ACTIVATIONS), _channels)
 
 
-def fisher_information(layers: str | tuple[str, ...] = "convlin") -> Meter:
+@meter
+def fisher_information(layers: Layers = "convlin") -> ActivationMeter:
     r"""Sum over channels k of :math:`\frac12 \mathrm{mean}_n u_{nk}^2`, float[L].
 
     u is the sum over pixels of activation times gradient.
@@ -72,33 +77,35 @@ def fisher_information(layers: str | tuple[str, ...] = "convlin") -> Meter:
       Theis et al., "Faster gaze prediction", 2018, arXiv:1801.05787; Turner et al.,
       "BlockSwap", ICLR 2020, arXiv:1906.04113.
     """
-    kinds, label = as_kinds(layers, ACTIVATIONS)
-    return Meter(f"fisher_information({label})", kinds, "backward", _fisher)
+    kinds = kinds_of(layers, ACTIVATIONS)
+    return ActivationMeter(kinds, _fisher, gradient=True)
 
 
-def input_correlation() -> Meter:
+@meter
+def input_correlation() -> ActivationMeter:
     """Correlations between the images' gradients of the loss, float[1, B, B].
 
     For scores only; NaN where a gradient is constant.
     """
-    return Meter("input_correlation", ("input",), "backward", _correlation, keep=False)
+    return ActivationMeter(("input",), _correlation, gradient=True, keep=False)
 
 
-def features() -> Meter:
+@meter
+def features() -> ActivationMeter:
     """The features before pooling, float[1, B*H*W*C]; for scores only."""
-    return Meter(
-        "features", ("features",), "forward", lambda a: a.value.reshape(-1), keep=False
-    )
+    return ActivationMeter(("features",), lambda a: a.value.reshape(-1), keep=False)
 
 
-def logits() -> Meter:
+@meter
+def logits() -> ActivationMeter:
     """The outputs of the network, float[1, B, K]; for scores only."""
-    return Meter("logits", ("logits",), "forward", lambda a: a.value, keep=False)
+    return ActivationMeter(("logits",), lambda a: a.value, keep=False)
 
 
-def log_scale() -> Meter:
+@meter
+def log_scale() -> ActivationMeter:
     """Logarithms of what cells were divided by, with ``norm="none"``, float[L]."""
-    return Meter("log_scale", ("log_scale",), "forward", lambda a: a.value.sum())
+    return ActivationMeter(("log_scale",), lambda a: a.value.sum())
 
 
 def _used(activation: Activation) -> Array:
@@ -128,15 +135,16 @@ def _smallest_correlation(activation: Activation) -> Array:
     return eigenvalues(correlation)[0]
 
 
-def _fisher(activation: Activation, cotangent: Array) -> Array:
-    product = activation.value * cotangent
+def _fisher(activation: Activation) -> Array:
+    product = activation.value * _gradient(activation)
     images, channels = product.shape[0], product.shape[-1]
     sums = product.reshape(images, -1, channels).sum(1)
     return jnp.square(sums).mean(0).sum() / 2
 
 
-def _correlation(activation: Activation, cotangent: Array) -> Array:
-    rows = cotangent.reshape(cotangent.shape[0], -1)
+def _correlation(activation: Activation) -> Array:
+    gradient = _gradient(activation)
+    rows = gradient.reshape(gradient.shape[0], -1)
     if activation.live is None:
         rows = rows - rows.mean(1, keepdims=True)
     else:
@@ -147,3 +155,8 @@ def _correlation(activation: Activation, cotangent: Array) -> Array:
     products = lax.dot_general(rows, rows, (((1,), (1,)), ((), ())))
     norms = jnp.sqrt(jnp.diagonal(products))
     return products / (norms * norms[:, None])
+
+
+def _gradient(activation: Activation) -> Array:
+    assert activation.gradient is not None  # the meters above ask for it
+    return activation.gradient

@@ -1,22 +1,31 @@
 """Meters of the network as a whole, which they differentiate themselves."""
 
-import re
-from collections.abc import Callable
-from typing import Any
+import functools
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxproxy.measure import Meter, Model, check_logits, collect
-from jaxproxy.meters._gradient import PARAMETERS
+from jaxproxy.measure import (
+    PARAMETERS,
+    Meter,
+    Model,
+    NetworkMeter,
+    Parameter,
+    ParameterMeter,
+    check_logits,
+    collect,
+    meter,
+)
 from jaxproxy.meters._jacobian import image_kernel
 from jaxproxy.ops import eigenvalues
 
-_CONSTANTS = re.compile(r"(^|_)(scale|offset|norms?|bias(es)?)$")
+_WEIGHTS = (*PARAMETERS["weights"], "other_w")
+"""Kinds of tensors that are weights, and no scales, shifts or biases."""
 
 
-def gradient_flow() -> Meter:
+@meter
+def gradient_flow() -> NetworkMeter:
     """Change of the squared gradient norm by removing all weights, float[1].
 
     That is half its derivative along the weights, w^T H g with Hessian H and gradient
@@ -26,13 +35,11 @@ def gradient_flow() -> Meter:
       Wang et al., "Picking winning tickets before training by preserving gradient
       flow", ICLR 2020, equation 8, arXiv:2002.07376.
     """
-    return Meter(
-        "gradient_flow", (), "network", _gradient_flow,
-        cost="second order", plain=False,
-    )  # fmt: skip
+    return NetworkMeter(_gradient_flow, cost="second order", plain=False)
 
 
-def tangent_kernel() -> Meter:
+@meter
+def tangent_kernel() -> NetworkMeter:
     """Eigenvalues of the tangent kernel, ascending, float[1, B].
 
     Of the Gram matrix of the images' gradients of the sum of their logits, for all
@@ -41,14 +48,13 @@ def tangent_kernel() -> Meter:
     References:
       Chen et al., "TE-NAS", ICLR 2021, section 3.1, arXiv:2102.11535.
     """
-    return Meter(
-        "tangent_kernel", (), "network",
-        lambda model: eigenvalues(image_kernel(model)),
-        cost="per sample", plain=False,
-    )  # fmt: skip
+    return NetworkMeter(
+        lambda model: eigenvalues(image_kernel(model)), cost="per sample", plain=False
+    )
 
 
-def classes() -> Meter:
+@meter
+def classes() -> NetworkMeter:
     """Labels of the first batch, one-hot, float[1, B, K]; for scores only."""
 
     def measure(model: Model) -> Array:
@@ -57,12 +63,11 @@ def classes() -> Meter:
         check_logits(logits.shape, y)
         return jax.nn.one_hot(y, logits.shape[1], dtype=logits.dtype)
 
-    return Meter(
-        "classes", (), "network", measure, keep=False, cost="forward", plain=False
-    )
+    return NetworkMeter(measure, keep=False, cost="forward", plain=False)
 
 
-def accuracies_of_draws(num: int = 100) -> Meter:
+@meter
+def accuracies_of_draws(num: int = 100) -> NetworkMeter:
     """Accuracies on the first batch of networks with other weights, float[1, num].
 
     Args:
@@ -71,13 +76,17 @@ def accuracies_of_draws(num: int = 100) -> Meter:
 
     def measure(model: Model) -> Array:
         keys = jax.random.split(model.key, num)
-        return lax.map(lambda key: _accuracy(model, model.network.init(key)), keys)
 
-    name = f"accuracies_of_draws({num})"
-    return Meter(name, (), "network", measure, cost="repeated forward", plain=False)
+        def accuracy(key: Array) -> Array:
+            return _accuracy(model._replace(params=model.network.init(key)))
+
+        return lax.map(accuracy, keys)
+
+    return NetworkMeter(measure, cost="repeated forward", plain=False)
 
 
-def accuracies_of_constants(values: tuple[float, ...]) -> Meter:
+@meter
+def accuracies_of_constants(values: tuple[float, ...]) -> NetworkMeter:
     """Accuracies on the first batch with all weights of one value, float[1, V].
 
     Args:
@@ -86,65 +95,77 @@ def accuracies_of_constants(values: tuple[float, ...]) -> Meter:
 
     def measure(model: Model) -> Array:
         def accuracy(value: Array) -> Array:
-            def fill(name: str, leaf: Array) -> Array:
-                return jnp.full_like(leaf, value) if is_weight(name) else leaf
+            def fill(kind: str, weight: Array, size: Array | None) -> Array:
+                if kind not in _WEIGHTS:
+                    return weight
+                # Of a tensor as wide as the widest, what does not exist stays zero.
+                exists = True if size is None else weight != 0
+                return jnp.where(exists, value.astype(weight.dtype), 0)
 
-            return _accuracy(model, _map_named(fill, model.params))
+            return _accuracy(model._replace(network=model.network.replacing(fill)))
 
-        return lax.map(accuracy, jnp.array(values, model.batch.x.dtype))
+        return lax.map(accuracy, jnp.array(values, float))
 
-    label = ":".join(f"{value:g}" for value in values)
-    name = f"accuracies_of_constants({label})"
-    return Meter(name, (), "network", measure, cost="repeated forward", plain=False)
+    return NetworkMeter(measure, cost="repeated forward", plain=False)
 
 
 def _gradient_flow(model: Model) -> Array:
-    def weights_only(name: str, leaf: Array) -> Array:
-        return leaf if is_weight(name) else jnp.zeros_like(leaf)
-
-    meter = Meter(
-        "half_squared_gradient", (*PARAMETERS["weights"], "other_w"), "gradient",
-        lambda _, gradient: jnp.square(gradient).sum() / 2,
-    )  # fmt: skip
-    return _derivative(model, meter, _map_named(weights_only, model.params)).sum()
+    half_square = ParameterMeter(
+        _WEIGHTS, _half_square, reads="gradient", name="half_squared_gradient"
+    )
+    return _derivative_along_weights(model, half_square).sum()
 
 
-def _derivative(model: Model, meter: Meter, direction: Any) -> Array:
+def _half_square(parameter: Parameter) -> Array:
+    assert parameter.gradient is not None  # asked for above
+    return jnp.square(parameter.gradient).sum() / 2
+
+
+def _derivative_along_weights(model: Model, of: Meter) -> Array:
     """Returns the derivative float[L, ...] of the readings of a meter of gradients.
 
-    Forward mode: of the parameters along ``direction``, a tree like them.
+    Forward mode: as all weights grow by the same factor, by its logarithm.
     """
 
-    def read(params: Any) -> Array:
+    def read(growth: Array) -> Array:
+        def grow(kind: str, weight: Array, size: Array | None) -> Array:
+            return _grown(kind in _WEIGHTS, growth, weight)
+
         readings = collect(
-            model.network, params, model.batch, model.code, [meter], loss=model.loss
+            model.network.replacing(grow),
+            model.params,
+            model.batch,
+            model.code,
+            [of],
+            loss=model.loss,
         )
-        return readings[meter]
+        return readings[of]
 
-    return jax.jvp(read, (model.params,), (direction,))[1]
+    zero = jnp.zeros(())
+    return jax.jvp(read, (zero,), (jnp.ones_like(zero),))[1]
 
 
-def _accuracy(model: Model, params: Any) -> Array:
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _grown(grows: bool, growth: Array, weight: Array) -> Array:
+    """Returns a constant tensor; if it grows, its derivative by growth is itself."""
+    return weight
+
+
+@_grown.defjvp
+def _grown_derivative(
+    grows: bool, primals: tuple[Array, Array], tangents: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    growth, weight = tangents[0], primals[1]
+    direction = weight if grows else jnp.zeros_like(weight)
+    return weight, growth.astype(weight.dtype) * direction
+
+
+def _accuracy(model: Model) -> Array:
     x, y = model.batch
-    logits = model.logits(params, x)
+    logits = model.logits(model.params, x)
     check_logits(logits.shape, y)
     # Networks of equal weights have equal logits: rounding must not choose among them.
     slack = 1e3 * jnp.finfo(logits.dtype).eps * jnp.abs(logits).max(1, keepdims=True)
     first = (logits >= logits.max(1, keepdims=True) - slack).argmax(1)
     hits = first.astype(y.dtype) == y
     return hits.mean(dtype=x.dtype)
-
-
-def is_weight(name: str) -> bool:
-    """Whether a parameter of this last name is drawn, of a convolution or matrix."""
-    return not _CONSTANTS.search(name)
-
-
-def _map_named(function: Callable[[str, Array], Array], params: Any) -> Any:
-    """Applies (last name, leaf) -> leaf to a tree of parameters."""
-
-    def apply(path: tuple[Any, ...], leaf: Array) -> Array:
-        names = [str(getattr(key, "key", getattr(key, "idx", ""))) for key in path]
-        return function(names[-1], leaf)
-
-    return jax.tree_util.tree_map_with_path(apply, params)

@@ -3,13 +3,20 @@
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxproxy.measure import Activation, Meter, as_kinds
-from jaxproxy.meters._covariance import ACTIVATIONS
+from jaxproxy.measure import (
+    ACTIVATIONS,
+    Activation,
+    ActivationMeter,
+    Layers,
+    kinds_of,
+    meter,
+)
 
 _MAX_IMAGES = 16
 
 
-def activation_kernel(layers: str | tuple[str, ...] = "relu") -> Meter:
+@meter
+def activation_kernel(layers: Layers = "relu") -> ActivationMeter:
     """Units on which two images agree to be active or not, float[L, B, B].
 
     For scores only: a number for every pair of images.
@@ -21,12 +28,11 @@ def activation_kernel(layers: str | tuple[str, ...] = "relu") -> Meter:
       Mellor et al., "Neural architecture search without training", ICML 2021,
       equation 1, arXiv:2006.04647.
     """
-    kinds, label = as_kinds(layers, ACTIVATIONS)
-    name = f"activation_kernel({label})"
-    return Meter(name, kinds, "forward", _agreements, keep=False)
+    return ActivationMeter(kinds_of(layers, ACTIVATIONS), _agreements, keep=False)
 
 
-def activation_patterns(layers: str | tuple[str, ...] = "relu") -> Meter:
+@meter
+def activation_patterns(layers: Layers = "relu") -> ActivationMeter:
     """Which patterns over the images occur among a layer's units, bool[L, 2**B].
 
     For scores only. Bit n of a unit's pattern says whether image n activates it.
@@ -40,10 +46,7 @@ def activation_patterns(layers: str | tuple[str, ...] = "relu") -> Meter:
     References:
       Peng et al., "SWAP-NAS", ICLR 2024, arXiv:2403.04161.
     """
-    kinds, label = as_kinds(layers, ACTIVATIONS)
-    return Meter(
-        f"activation_patterns({label})", kinds, "forward", _patterns, keep=False
-    )
+    return ActivationMeter(kinds_of(layers, ACTIVATIONS), _patterns, keep=False)
 
 
 def _agreements(activation: Activation) -> Array:

@@ -7,14 +7,15 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxproxy.measure import Block, Meter, Model
+from jaxproxy.measure import Block, Model, NetworkMeter, meter
 from jaxproxy.ops import channel_product, eigenvalues
 
 Signs = Callable[[int, int, tuple[int, ...]], Array]
 """(first, n, shape) -> float[n, *shape], random signs for outputs first, first+1..."""
 
 
-def trainability() -> Meter:
+@meter
+def trainability() -> NetworkMeter:
     r"""Trainability of each block but the first, float[1, T].
 
     With random signs as the gradient of a block's output and the gradient that it
@@ -37,7 +38,7 @@ def trainability() -> Meter:
         blocks = model.network.blocks(model.params, model.code)
         return block_trainability(blocks, model.batch.x, signs)
 
-    return Meter("trainability", (), "network", measure, needs_blocks=True, plain=False)
+    return NetworkMeter(measure, needs_blocks=True, plain=False)
 
 
 def block_trainability(blocks: Sequence[Block], x: Array, signs: Signs) -> Array:

@@ -5,10 +5,11 @@ from jax import Array
 
 from jaxproxy.measure import Readings
 from jaxproxy.meters import accuracies_of_constants, accuracies_of_draws
-from jaxproxy.proxies._proxy import Proxy, data_setup
+from jaxproxy.proxies._proxy import Inputs, Proxy, data_setup, proxy
 
 
-def cv(*, draws: int = 100, inputs: str = "gaussian") -> Proxy:
+@proxy
+def cv(*, draws: int = 100, inputs: Inputs = "gaussian") -> Proxy:
     """Coefficient of variation of the accuracy over initialisations; lower is better.
 
     Deviation (divisor n - 1) over mean; weights are He-uniform, images those of one
@@ -28,7 +29,6 @@ def cv(*, draws: int = 100, inputs: str = "gaussian") -> Proxy:
         return jnp.std(accuracies, ddof=1) / accuracies.mean()
 
     return Proxy(
-        "cv",
         meters=(meter,),
         score=score,
         higher_is_better=False,
@@ -36,10 +36,11 @@ def cv(*, draws: int = 100, inputs: str = "gaussian") -> Proxy:
     )
 
 
+@proxy
 def weight_agnostic(
     *,
     values: tuple[float, ...] = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0),
-    inputs: str = "gaussian",
+    inputs: Inputs = "gaussian",
 ) -> Proxy:
     """Mean accuracy over networks whose weights are all one value.
 
@@ -53,7 +54,6 @@ def weight_agnostic(
     """
     meter = accuracies_of_constants(values).under(data_setup(inputs))
     return Proxy(
-        "weight_agnostic",
         meters=(meter,),
         score=lambda readings: readings[meter][0].mean(),
         reference="Gaier and Ha, Weight agnostic networks, 2019, arXiv:1906.04358",

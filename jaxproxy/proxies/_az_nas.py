@@ -5,23 +5,24 @@ from jax import Array
 
 from jaxproxy.measure import Meter, Readings
 from jaxproxy.meters import spectrum, trainability
-from jaxproxy.proxies._proxy import Proxy
+from jaxproxy.proxies._proxy import Proxy, proxy
 
 _PAPER = "Lee and Ham, AZ-NAS, CVPR 2024, arXiv:2403.19232"
 _FEATURES = ("stem", "cell", "reduction")
 
 
+@proxy
 def az_expressivity() -> Proxy:
     """Sum of the entropies of the features' normalised spectra, stem and every cell."""
     meter = spectrum(_FEATURES)
     return Proxy(
-        "az_expressivity",
         meters=(meter,),
         score=lambda readings: _entropies(readings, meter)[0].sum(),
         reference=_PAPER,
     )
 
 
+@proxy
 def az_progressivity() -> Proxy:
     """Smallest gain of that entropy from one feature to the next."""
     meter = spectrum(_FEATURES)
@@ -32,13 +33,13 @@ def az_progressivity() -> Proxy:
         return jnp.where(present[1:], gains, jnp.inf).min()
 
     return Proxy(
-        "az_progressivity",
         meters=(meter,),
         score=score,
         reference=_PAPER,
     )
 
 
+@proxy
 def az_trainability() -> Proxy:
     """Mean over cells of how faithfully they hand random gradients back.
 
@@ -46,7 +47,6 @@ def az_trainability() -> Proxy:
     """
     meter = trainability()
     return Proxy(
-        "az_trainability",
         meters=(meter,),
         score=lambda readings: readings[meter][0].mean(),
         reference=_PAPER,

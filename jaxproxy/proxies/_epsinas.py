@@ -1,24 +1,20 @@
 """epsinas: how far the outputs of two networks with constant weights differ."""
 
 import math
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import Literal
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxproxy.proxies._proxy import Proxy
-from jaxproxy.types import Batch, Fidelity
+from jaxproxy.meters import equal_weights_outputs
+from jaxproxy.proxies._proxy import Proxy, proxy
 
-if TYPE_CHECKING:
-    from jaxproxy.spaces import EqualWeights, Space
-
-MODES = ("paper", "stable")
+Mode = Literal["paper", "stable"]
 
 
+@proxy
 def epsinas(
-    *, mode: str = "paper", weights: tuple[float, float] | None = None
+    *, mode: Mode = "paper", weights: tuple[float, float] | None = None
 ) -> Proxy:
     r"""Difference between the outputs of two networks with constant weights.
 
@@ -44,7 +40,7 @@ def epsinas(
 
     Raises:
       ValueError: unknown mode, or weights that are not two positive finite numbers.
-        From ``program``: a space without a network of equal weights.
+        From the scorer: a space without a network of equal weights.
 
     References:
       Gracheva, "Neural architecture search: two constant shared weights
@@ -52,67 +48,16 @@ def epsinas(
       logits of the classes are equal, so one of them is evaluated: the score is the
       same.
     """
-    check_mode(mode)
     given = (1.0, 1.0) if weights is None else weights
     if len(given) != 2 or not all(0 < weight < math.inf for weight in given):
         raise ValueError(f"weights must be two positive numbers, got {weights}")
-
-    def program(
-        space: "Space", fidelity: Fidelity, batch: Batch
-    ) -> Callable[[Array], Array]:
-        network = equal_weights(space, fidelity, mode)
-        pair = network.weights if weights is None else weights
-        outputs = pair_outputs(network, batch.x, pair)
-        return lambda code: dispersion(*outputs(code))
-
+    meter = equal_weights_outputs(mode=mode, weights=weights)
     return Proxy(
-        "epsinas",
-        program=program,
-        x64=True,
-        inputs="images",
+        meters=(meter,),
+        score=lambda readings: dispersion(*readings[meter][0]),
         invariant=True,
         reference="Gracheva, Artificial Intelligence Review 2025, arXiv:2302.04406",
     )
-
-
-def check_mode(mode: str) -> None:
-    """Refuses an unknown mode."""
-    if mode not in MODES:
-        raise ValueError(f"unknown epsinas mode {mode!r}; choose from {MODES}")
-
-
-def equal_weights(space: "Space", fidelity: Fidelity, mode: str) -> "EqualWeights":
-    """The one-channel network of a space, with float32's underflow or with none."""
-    if space.equal_weights is None:
-        raise ValueError(
-            "epsinas needs a network of equal weights, which "
-            f"{space.name} does not have"
-        )
-    return space.equal_weights(fidelity, underflow=mode == "paper")
-
-
-def pair_outputs(
-    network: "EqualWeights", images: Array, weights: Sequence[float]
-) -> Callable[[Array], Array]:
-    """The logits ``float64[2, B]`` of a code with each of two weights."""
-    values = jnp.asarray(weights, jnp.float64)
-    stems = jax.lax.map(lambda weight: network.stem(images, weight), values)
-
-    def outputs(code: Array) -> Array:
-        like = jax.eval_shape(network.logits, stems[0], code, values[0])
-        constant = jnp.zeros(like.shape, like.dtype)
-
-        def step(varies: Array, given: tuple[Array, Array]) -> tuple[Array, Array]:
-            weight, stem = given
-            # If the first output is constant, the score is NaN whatever the second is.
-            logits = jax.lax.cond(
-                varies, lambda: network.logits(stem, code, weight), lambda: constant
-            )
-            return logits.max() > logits.min(), logits
-
-        return jax.lax.scan(step, jnp.array(True), (values, stems))[1]
-
-    return outputs
 
 
 def dispersion(first: Array, second: Array) -> Array:

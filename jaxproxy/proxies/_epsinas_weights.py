@@ -1,26 +1,26 @@
 """The search for epsinas' two weights on a new space (host code)."""
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxproxy.proxies._epsinas import check_mode, equal_weights
+from jaxproxy.measure import EqualWeights
+from jaxproxy.options import check_choices
+from jaxproxy.proxies._epsinas import Mode
+from jaxproxy.spaces import Space
 from jaxproxy.types import PRESETS, Fidelity
-
-if TYPE_CHECKING:
-    from jaxproxy.spaces import EqualWeights, Space
 
 
 def search_weights(
-    space: "Space",
+    space: Space,
     images: Array,
     *,
     fidelity: Fidelity = PRESETS["paper"],
-    mode: str = "paper",
+    mode: Mode = "paper",
     exponents: tuple[int, int] = (-7, 0),
     num_archs: int = 100,
     max_nan: float = 0.1,
@@ -49,13 +49,13 @@ def search_weights(
       Gracheva, arXiv:2302.04406, and its code's ``search_weights``, whose sample is
       another one.
     """
-    check_mode(mode)
+    check_choices(mode=(mode, get_args(Mode)))
     low, high = exponents
     if low >= high:
         raise ValueError(f"exponents must be (low, high), low < high, got {exponents}")
     codes = space.sample(np.random.default_rng(seed), num_archs)
     with jax.enable_x64(True):
-        network = equal_weights(space, fidelity, mode)
+        network = space.make_equal_weights(fidelity, underflow=mode == "paper")
         powers = jnp.asarray(10.0 ** np.arange(low, high + 1), jnp.float64)
         varies = np.asarray(_varies(network, jnp.asarray(images), codes, powers))
     # The score of a pair is NaN where one of the two outputs is constant.
@@ -73,7 +73,7 @@ def search_weights(
 
 @partial(jax.jit, static_argnums=0)
 def _varies(
-    network: "EqualWeights", images: Array, codes: Array, weights: Array
+    network: EqualWeights, images: Array, codes: Array, weights: Array
 ) -> Array:
     """Whether a weight leaves an output that depends on the image, bool[W, N]."""
 

@@ -3,13 +3,14 @@
 import jax.numpy as jnp
 from jax import Array
 
-from jaxproxy.measure import Readings, Setup
+from jaxproxy.measure import Readings, Setup, Weights
 from jaxproxy.meters import gradient_agreement, gradient_snr, gradient_stability
-from jaxproxy.proxies._proxy import Proxy, data_setup
+from jaxproxy.proxies._proxy import Inputs, Proxy, data_setup, proxy
 
 
+@proxy
 def zico(
-    *, batches: int = 2, inputs: str = "gaussian", weights: str = "uniform"
+    *, batches: int = 2, inputs: Inputs = "gaussian", weights: Weights = "uniform"
 ) -> Proxy:
     r"""Sum over layers of :math:`\log \sum_j \mathrm{mean}_b|g_{bj}| / \sigma_j`.
 
@@ -29,7 +30,6 @@ def zico(
         return jnp.log(jnp.where(sums > 0, sums, 1)).sum()
 
     return Proxy(
-        "zico",
         meters=(meter,),
         score=score,
         valid=lambda readings: (readings[meter] > 0).any(),
@@ -37,12 +37,13 @@ def zico(
     )
 
 
+@proxy
 def xi_gsnr(
     *,
     batches: int = 8,
     accumulate: bool = False,
-    inputs: str = "gaussian",
-    weights: str = "uniform",
+    inputs: Inputs = "gaussian",
+    weights: Weights = "uniform",
 ) -> Proxy:
     r"""Gradient signal-to-noise ratio, :math:`\sum_j \bar g_j^2/(\sigma_j^2 + \xi)`.
 
@@ -59,14 +60,14 @@ def xi_gsnr(
     meter = gradient_snr(accumulate=accumulate)
     meter = meter.under(_setup(batches, inputs, weights))
     return Proxy(
-        "xi_gsnr",
         meters=(meter,),
         score=lambda readings: readings[meter].sum(),
         reference="Sun et al., Xi-GSNR, ICCV 2023",
     )
 
 
-def grad_sign(*, inputs: str = "gaussian", weights: str = "uniform") -> Proxy:
+@proxy
+def grad_sign(*, inputs: Inputs = "gaussian", weights: Weights = "uniform") -> Proxy:
     r"""Agreement of images on the sign of gradients, :math:`\sum_j |\sum_n \pm 1|`.
 
     Every image is a batch of its own, so BatchNorm normalises single images.
@@ -78,14 +79,13 @@ def grad_sign(*, inputs: str = "gaussian", weights: str = "uniform") -> Proxy:
     setup = data_setup(inputs, weights=weights, single=True)
     meter = gradient_agreement().under(setup)
     return Proxy(
-        "grad_sign",
         meters=(meter,),
         score=lambda readings: readings[meter].sum(),
         reference="Zhang and Jia, GradSign, ICLR 2022, arXiv:2110.08616",
     )
 
 
-def _setup(batches: int, inputs: str, weights: str) -> Setup:
+def _setup(batches: int, inputs: Inputs, weights: Weights) -> Setup:
     if batches < 2:
         raise ValueError(f"batches must be at least 2, got {batches}")
     return data_setup(inputs, weights=weights, batches=batches)

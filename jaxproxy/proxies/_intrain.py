@@ -7,22 +7,20 @@ g_i of each parameter tensor and o = sum_i h_i, the score is gamma (1 + o) / log
 """
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Literal
 
 import jax.numpy as jnp
 from jax import Array
 
-from jaxproxy.measure import Meter, Readings
+from jaxproxy.measure import Layers, Meter, Params, Readings
 from jaxproxy.meters import covariance, gradient
-from jaxproxy.options import check_choices
-from jaxproxy.proxies._proxy import Proxy
+from jaxproxy.proxies._proxy import Proxy, proxy
 
 Coupling = Literal["product", "sum", "gamma", "o"]
 Dead = Literal["paper", "live"]
 Depth = Literal["log", "sqrt", "linear", "none"]
 Observations = Literal["pixels", "raw", "images"]
 
-COUPLINGS, DEAD = get_args(Coupling), get_args(Dead)
 DEPTHS: dict[str, Callable[[Array], Array]] = {
     "log": lambda n: jnp.log(n + 1),
     "sqrt": lambda n: jnp.sqrt(n + 1),
@@ -85,9 +83,10 @@ def gradient_health(readings: Readings, meter: Meter, *, eps: float = 1e-10) -> 
     return jnp.minimum(1, std / (largest + eps))
 
 
+@proxy
 def capacity(
     *,
-    layers: str = "conv",
+    layers: Layers = "conv",
     depth: Depth = "log",
     dead: Dead = "live",
     rows: Observations = "pixels",
@@ -104,20 +103,20 @@ def capacity(
         counts them as the paper's jitter would.
       rows: see :func:`~jaxproxy.meters.covariance`.
     """
-    check_choices(depth=(depth, DEPTHS), dead=(dead, DEAD))
     meter = covariance(layers, rows=rows)
 
     def score(readings: Readings) -> Array:
         total, count = gamma(readings, meter, dead=dead)
         return total / DEPTHS[depth](count)
 
-    return Proxy("capacity", meters=(meter,), score=score, reference=_PAPER)
+    return Proxy(meters=(meter,), score=score, reference=_PAPER)
 
 
+@proxy
 def intrain(
     *,
-    layers: str = "conv",
-    params: str = "weights",
+    layers: Layers = "conv",
+    params: Params = "weights",
     dead: Dead = "paper",
     coupling: Coupling = "product",
     depth: Depth = "log",
@@ -140,9 +139,6 @@ def intrain(
     References:
       Zhou et al., "InTrain", CVPR 2026, equations 1-5, arXiv:2606.18676.
     """
-    check_choices(
-        depth=(depth, DEPTHS), dead=(dead, DEAD), coupling=(coupling, COUPLINGS)
-    )
     activations, gradients = covariance(layers, rows=rows), gradient(params)
 
     def score(readings: Readings) -> Array:
@@ -156,9 +152,7 @@ def intrain(
         }[coupling]
         return coupled / DEPTHS[depth](count)
 
-    return Proxy(
-        "intrain", meters=(activations, gradients), score=score, reference=_PAPER
-    )
+    return Proxy(meters=(activations, gradients), score=score, reference=_PAPER)
 
 
 def _tiny(like: Array) -> Array:

@@ -3,15 +3,16 @@
 import jax.numpy as jnp
 from jax import Array
 
-from jaxproxy.measure import Readings
+from jaxproxy.measure import Readings, Weights
 from jaxproxy.meters import classes, input_correlation
 from jaxproxy.ops import eigenvalues
-from jaxproxy.proxies._proxy import Proxy, data_setup
+from jaxproxy.proxies._proxy import Inputs, Proxy, data_setup, proxy
 
 _K = 1e-5
 
 
-def jacov(*, inputs: str = "gaussian", weights: str = "kaiming") -> Proxy:
+@proxy
+def jacov(*, inputs: Inputs = "gaussian", weights: Weights = "kaiming") -> Proxy:
     r"""Covariance of Jacobians, :math:`-\sum_i \log(v_i + k) + 1/(v_i + k)`.
 
     v are the eigenvalues of the correlation matrix of the images' gradients of the sum
@@ -33,14 +34,14 @@ def jacov(*, inputs: str = "gaussian", weights: str = "kaiming") -> Proxy:
         return jnp.where(finite, -(jnp.log(v) + 1 / v).sum(), jnp.nan)
 
     return Proxy(
-        "jacov",
         meters=(meter,),
         score=score,
         reference="Mellor et al., ICML 2021, first version, arXiv:2006.04647v1",
     )
 
 
-def epe_nas(*, inputs: str = "gaussian", weights: str = "kaiming") -> Proxy:
+@proxy
+def epe_nas(*, inputs: Inputs = "gaussian", weights: Weights = "kaiming") -> Proxy:
     r"""Correlation of Jacobians within classes.
 
     With :math:`s_c = \sum_{ij} \log(|R_{ij}| + k)` over the images of class c, the
@@ -69,7 +70,6 @@ def epe_nas(*, inputs: str = "gaussian", weights: str = "kaiming") -> Proxy:
         return jnp.where(pairs, differences, 0).sum() / number
 
     return Proxy(
-        "epe_nas",
         meters=(meter, labels),
         score=score,
         reference="Lopes et al., EPE-NAS, ICANN 2021, arXiv:2102.08099",

@@ -1,10 +1,12 @@
 """MeCo: correlations between the channels of every layer."""
 
+from jaxproxy.measure import Layers
 from jaxproxy.meters import smallest_correlation
-from jaxproxy.proxies._proxy import Proxy, data_setup
+from jaxproxy.proxies._proxy import Inputs, Proxy, data_setup, proxy
 
 
-def meco(*, layers: str = "leaf", inputs: str = "gaussian") -> Proxy:
+@proxy
+def meco(*, layers: Layers = "leaf", inputs: Inputs = "gaussian") -> Proxy:
     """Sum over layers of the smallest eigenvalue of the channels' correlations.
 
     On a single image. The published code reads every module, so that outputs of
@@ -16,7 +18,6 @@ def meco(*, layers: str = "leaf", inputs: str = "gaussian") -> Proxy:
     """
     meter = smallest_correlation(layers).under(data_setup(inputs, batch_size=1))
     return Proxy(
-        "meco",
         meters=(meter,),
         score=lambda readings: readings[meter].sum(),
         reference="Jiang et al., MeCo, NeurIPS 2023",

@@ -1,17 +1,18 @@
-"""Which units are active for which images, and what the tangent kernel says."""
+"""Which units are active for which images."""
 
 import jax.numpy as jnp
 from jax import Array
 
-from jaxproxy.measure import Readings
-from jaxproxy.meters import activation_kernel, activation_patterns, tangent_kernel
+from jaxproxy.measure import Readings, Weights
+from jaxproxy.meters import activation_kernel, activation_patterns
 from jaxproxy.ops import log_determinant
-from jaxproxy.proxies._proxy import Proxy, data_setup
+from jaxproxy.proxies._proxy import Inputs, Proxy, data_setup, proxy
 
 _TE_NAS = "Chen et al., TE-NAS, ICLR 2021, arXiv:2102.11535"
 
 
-def naswot(*, inputs: str = "gaussian", weights: str = "kaiming") -> Proxy:
+@proxy
+def naswot(*, inputs: Inputs = "gaussian", weights: Weights = "kaiming") -> Proxy:
     r"""Log-determinant of the kernel of activation patterns, :math:`\log|\det K|`.
 
     :math:`K_{nm}` counts the rectified units on which images n and m agree; minus
@@ -24,14 +25,16 @@ def naswot(*, inputs: str = "gaussian", weights: str = "kaiming") -> Proxy:
     """
     meter = activation_kernel().under(data_setup(inputs, weights=weights))
     return Proxy(
-        "naswot",
         meters=(meter,),
         score=lambda readings: log_determinant(readings[meter].sum(0)),
         reference="Mellor et al., NASWOT, ICML 2021, arXiv:2006.04647",
     )
 
 
-def linear_regions(*, inputs: str = "gaussian", weights: str = "kaiming") -> Proxy:
+@proxy
+def linear_regions(
+    *, inputs: Inputs = "gaussian", weights: Weights = "kaiming"
+) -> Proxy:
     """Number of distinct activation patterns among the images.
 
     Few images and many units saturate it: nearly every architecture tells all images
@@ -49,10 +52,11 @@ def linear_regions(*, inputs: str = "gaussian", weights: str = "kaiming") -> Pro
         same = (kernels == units).all(0)
         return (1 / same.sum(1)).sum().astype(kernels.dtype)
 
-    return Proxy("linear_regions", meters=(meter,), score=score, reference=_TE_NAS)
+    return Proxy(meters=(meter,), score=score, reference=_TE_NAS)
 
 
-def swap(*, inputs: str = "gaussian", images: int = 16) -> Proxy:
+@proxy
+def swap(*, inputs: Inputs = "gaussian", images: int = 16) -> Proxy:
     """Number of distinct patterns over the images among all rectified units.
 
     The paper's score is the mean over 32 initialisations, that is, over seeds.
@@ -67,32 +71,7 @@ def swap(*, inputs: str = "gaussian", images: int = 16) -> Proxy:
         data_setup(inputs, weights="normal", batch_size=images)
     )
     return Proxy(
-        "swap",
         meters=(meter,),
         score=lambda readings: readings[meter].any(0).sum().astype(jnp.float32),
         reference="Peng et al., SWAP-NAS, ICLR 2024, arXiv:2403.04161",
-    )
-
-
-def ntk(*, inputs: str = "gaussian", weights: str = "kaiming_out") -> Proxy:
-    """Condition number of the tangent kernel; lower is better.
-
-    A backward pass for every image of a batch: a small fidelity is meant for it.
-
-    Args:
-      inputs: see :func:`naswot`.
-      weights: see :func:`naswot`.
-    """
-    meter = tangent_kernel().under(data_setup(inputs, weights=weights))
-
-    def score(readings: Readings) -> Array:
-        eigenvalues = readings[meter][0]
-        return eigenvalues[-1] / eigenvalues[0]
-
-    return Proxy(
-        "ntk",
-        meters=(meter,),
-        score=score,
-        higher_is_better=False,
-        reference=_TE_NAS,
     )

@@ -1,9 +1,11 @@
 """Gradients and saliencies of weights at initialisation."""
 
+from typing import Literal
+
 import jax.numpy as jnp
 from jax import Array
 
-from jaxproxy.measure import Readings, Setup
+from jaxproxy.measure import Readings, Setup, Weights
 from jaxproxy.meters import (
     channels,
     fisher_information,
@@ -15,17 +17,17 @@ from jaxproxy.meters import (
     weight_norm,
     weight_size,
 )
-from jaxproxy.options import check_choices
-from jaxproxy.proxies._proxy import Proxy, data_setup
+from jaxproxy.proxies._proxy import Inputs, Proxy, data_setup, proxy
 
 _ABDELFATTAH = "Abdelfattah et al., Zero-cost proxies, ICLR 2021, arXiv:2101.08134"
 
 
+@proxy
 def grad_norm(
     *,
-    norm: str = "layers",
-    inputs: str = "gaussian",
-    weights: str = "kaiming",
+    norm: Literal["layers", "global"] = "layers",
+    inputs: Inputs = "gaussian",
+    weights: Weights = "kaiming",
 ) -> Proxy:
     """Norm of the gradient of the loss.
 
@@ -37,7 +39,6 @@ def grad_norm(
         theirs, as in the paper.
       weights: name in ``setups.WEIGHTS``; PyTorch's default is ``"uniform"``.
     """
-    check_choices(norm=(norm, ("layers", "global")))
     setup = data_setup(inputs, weights=weights)
     meter = gradient_norm("weights" if norm == "layers" else "all").under(setup)
 
@@ -45,10 +46,11 @@ def grad_norm(
         norms = readings[meter]
         return norms.sum() if norm == "layers" else jnp.sqrt(jnp.square(norms).sum())
 
-    return Proxy("grad_norm", meters=(meter,), score=score, reference=_ABDELFATTAH)
+    return Proxy(meters=(meter,), score=score, reference=_ABDELFATTAH)
 
 
-def snip(*, inputs: str = "gaussian", weights: str = "kaiming") -> Proxy:
+@proxy
+def snip(*, inputs: Inputs = "gaussian", weights: Weights = "kaiming") -> Proxy:
     r"""Sum of :math:`|w\,\partial L/\partial w|` over convolutions and matrices.
 
     Args:
@@ -57,14 +59,14 @@ def snip(*, inputs: str = "gaussian", weights: str = "kaiming") -> Proxy:
     """
     meter = saliency().under(data_setup(inputs, weights=weights))
     return Proxy(
-        "snip",
         meters=(meter,),
         score=lambda readings: readings[meter][:, 0].sum(),
         reference="Lee et al., SNIP, ICLR 2019, arXiv:1810.02340",
     )
 
 
-def plain(*, inputs: str = "gaussian", weights: str = "kaiming") -> Proxy:
+@proxy
+def plain(*, inputs: Inputs = "gaussian", weights: Weights = "kaiming") -> Proxy:
     r"""Sum of :math:`w\,\partial L/\partial w`, signed.
 
     Args:
@@ -73,14 +75,14 @@ def plain(*, inputs: str = "gaussian", weights: str = "kaiming") -> Proxy:
     """
     meter = saliency().under(data_setup(inputs, weights=weights))
     return Proxy(
-        "plain",
         meters=(meter,),
         score=lambda readings: readings[meter][:, 1].sum(),
         reference=_ABDELFATTAH,
     )
 
 
-def l2_norm(*, weights: str = "kaiming") -> Proxy:
+@proxy
+def l2_norm(*, weights: Weights = "kaiming") -> Proxy:
     """Sum of the norms of the initial weights of convolutions and matrices.
 
     Args:
@@ -88,14 +90,14 @@ def l2_norm(*, weights: str = "kaiming") -> Proxy:
     """
     meter = weight_norm().under(Setup(weights=weights))
     return Proxy(
-        "l2_norm",
         meters=(meter,),
         score=lambda readings: readings[meter].sum(),
         reference=_ABDELFATTAH,
     )
 
 
-def fisher(*, inputs: str = "gaussian", weights: str = "kaiming") -> Proxy:
+@proxy
+def fisher(*, inputs: Inputs = "gaussian", weights: Weights = "kaiming") -> Proxy:
     r"""Fisher information of channels, weighted by their weights.
 
     :math:`\sum_l \frac{\#W_l}{C_l} \sum_k \frac12 \mathrm{mean}_n u_{nk}^2`, u the sum
@@ -116,14 +118,14 @@ def fisher(*, inputs: str = "gaussian", weights: str = "kaiming") -> Proxy:
         return (per_channel * readings[information]).sum()
 
     return Proxy(
-        "fisher",
         meters=(information, sizes, widths),
         score=score,
         reference="Turner et al., BlockSwap, ICLR 2020, arXiv:1906.04113",
     )
 
 
-def grasp(*, inputs: str = "gaussian", weights: str = "kaiming") -> Proxy:
+@proxy
+def grasp(*, inputs: Inputs = "gaussian", weights: Weights = "kaiming") -> Proxy:
     r"""Gradient flow that pruning would leave, :math:`-w^\top H g`.
 
     Args:
@@ -132,14 +134,14 @@ def grasp(*, inputs: str = "gaussian", weights: str = "kaiming") -> Proxy:
     """
     meter = gradient_flow().under(data_setup(inputs, weights=weights))
     return Proxy(
-        "grasp",
         meters=(meter,),
         score=lambda readings: -readings[meter][0],
         reference="Wang et al., GraSP, ICLR 2020, arXiv:2002.07376",
     )
 
 
-def synflow(*, norm: str = "none") -> Proxy:
+@proxy
+def synflow(*, norm: Literal["none", "batch"] = "none") -> Proxy:
     r"""Logarithm of :math:`\sum |w\,\partial R/\partial w|`, R the sum of the logits.
 
     All weights are replaced by their magnitudes and the input is one image of ones.
@@ -158,13 +160,13 @@ def synflow(*, norm: str = "none") -> Proxy:
         return total + readings[scales].sum() if norm == "none" else total
 
     return Proxy(
-        "synflow",
         meters=(meter, scales) if norm == "none" else (meter,),
         score=score,
         reference="Tanaka et al., SynFlow, NeurIPS 2020, arXiv:2006.05467",
     )
 
 
+@proxy
 def dss() -> Proxy:
     r"""Synaptic diversity of attention plus synaptic saliency of all other matrices.
 
@@ -184,7 +186,6 @@ def dss() -> Proxy:
         return readings[diversity].sum() + readings[others][:, 0].sum()
 
     return Proxy(
-        "dss",
         meters=(diversity, others),
         score=score,
         reference="Zhou et al., TF-TAS, CVPR 2022, arXiv:2203.12217",

@@ -6,27 +6,28 @@ activation has no directions and no variance, so it counts 0.
 """
 
 from collections.abc import Callable
+from typing import Literal
 
 import jax.numpy as jnp
 from jax import Array
 
-from jaxproxy.measure import Meter, Readings
+from jaxproxy.measure import Layers, Meter, Readings
 from jaxproxy.meters import covariance, influence
-from jaxproxy.options import check_choices
 from jaxproxy.proxies._intrain import log_participation_ratio
-from jaxproxy.proxies._proxy import Proxy
+from jaxproxy.proxies._proxy import Proxy, proxy
 
-PREFER = ("more", "less")
-RELATIVE = ("no", "yes")
+Statistic = Literal["sqrt", "mean", "std", "min", "max", "last", "slope"]
+Prefer = Literal["more", "less"]
 _REFERENCE = "statistics over layers of the covariance of activations"
 
 
+@proxy
 def participation(
     *,
-    layers: str = "conv",
-    over: str = "sqrt",
-    relative: str = "no",
-    prefer: str = "more",
+    layers: Layers = "conv",
+    over: Statistic = "sqrt",
+    relative: bool = False,
+    prefer: Prefer = "more",
 ) -> Proxy:
     r"""Statistic over used layers of :math:`\log PR`, NaN if there is none.
 
@@ -34,7 +35,7 @@ def participation(
       layers: which activations, a name in ``meters.ACTIVATIONS``.
       over: statistic, a name in :data:`STATISTICS`; of ``"conv"`` layers, ``"sqrt"`` is
         :func:`~jaxproxy.proxies.capacity` with that depth correction.
-      relative: ``"yes"`` divides by log C, the largest value there is.
+      relative: whether to divide by log C, the largest value there is.
       prefer: whether ``"more"`` or ``"less"`` is better.
 
     Raises:
@@ -43,20 +44,20 @@ def participation(
     References:
       Zhou et al., "InTrain", CVPR 2026, equations 1-2, arXiv:2606.18676, for PR.
     """
-    check_choices(relative=(relative, RELATIVE))
 
     def per_layer(readings: Readings, meter: Meter) -> Array:
         trace, _, size = jnp.moveaxis(readings[meter], -1, 0)
         ratio = log_participation_ratio(readings, meter, jitter=0)
         ratio = jnp.where(trace == 0, 0, ratio)
         # A single channel has log PR 0, whatever it is divided by.
-        return ratio / jnp.log(jnp.maximum(size, 2)) if relative == "yes" else ratio
+        return ratio / jnp.log(jnp.maximum(size, 2)) if relative else ratio
 
-    return _statistic("participation", layers, over, prefer, per_layer)
+    return _statistic(layers, over, prefer, per_layer)
 
 
+@proxy
 def variance(
-    *, layers: str = "cell", over: str = "mean", prefer: str = "more"
+    *, layers: Layers = "cell", over: Statistic = "mean", prefer: Prefer = "more"
 ) -> Proxy:
     r"""Statistic over used layers of log(1 + mean channel variance), NaN if none.
 
@@ -73,17 +74,15 @@ def variance(
         trace, _, size = jnp.moveaxis(readings[meter], -1, 0)
         return jnp.log1p(trace / jnp.maximum(size, 1))
 
-    return _statistic("variance", layers, over, prefer, per_layer)
+    return _statistic(layers, over, prefer, per_layer)
 
 
 def _statistic(
-    name: str,
-    layers: str,
-    over: str,
-    prefer: str,
+    layers: Layers,
+    over: Statistic,
+    prefer: Prefer,
     per_layer: Callable[[Readings, Meter], Array],
 ) -> Proxy:
-    check_choices(over=(over, STATISTICS), prefer=(prefer, PREFER))
     meter, used = covariance(layers), influence(layers)
 
     def score(readings: Readings) -> Array:
@@ -92,7 +91,6 @@ def _statistic(
         return jnp.where(counted.any(), STATISTICS[over](values, counted), jnp.nan)
 
     return Proxy(
-        name,
         meters=(meter, used),
         score=score,
         higher_is_better=prefer == "more",

@@ -1,16 +1,18 @@
-"""The declared variants of a proxy: every combination of its options' choices."""
+"""Proxies written as text, and the declared variants of one.
 
+The variants of a proxy are all combinations of the choices of its options.
+"""
+
+import dataclasses
 import inspect
 import itertools
-from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
-from jaxproxy.meters import ACTIVATIONS, PARAMETERS
+from jaxproxy.options import choices_of, make
 from jaxproxy.proxies._proxy import Proxy
-from jaxproxy.proxies._table import PROXIES, parse_proxy
 
-#: Options that name a group of taps, wherever they occur.
-_GROUPS = {"layers": tuple(ACTIVATIONS), "params": tuple(PARAMETERS)}
+Table = Mapping[str, Callable[..., Proxy]]
 
 
 class Variant(NamedTuple):
@@ -22,51 +24,36 @@ class Variant(NamedTuple):
     """
 
     proxy: Proxy
-    options: dict[str, str]
+    options: dict[str, str | bool]
 
 
-def choices(factory: Callable[..., Proxy]) -> dict[str, tuple[str, ...]]:
-    """Option -> its choices, for the options of a proxy that have finitely many.
+def make_proxy(text: str, table: Table) -> Proxy:
+    """Returns the proxy of a text, named by the options that it gives.
 
-    Those are options annotated as a ``Literal`` of strings, and the options ``layers``
-    and ``params``, which name groups of taps. A tuple of taps is no declared choice.
+    Raises:
+      ValueError: unknown proxy, option or value, naming the choices.
     """
-    hints, found = get_type_hints(factory), {}
-    for option in inspect.signature(factory).parameters:
-        values: tuple[Any, ...] = _GROUPS.get(option, ())
-        if get_origin(hints.get(option)) is Literal:
-            values = get_args(hints[option])
-        if values and all(isinstance(value, str) for value in values):
-            found[option] = values
-    return found
+    made, name = make(text, table, "proxy")
+    return dataclasses.replace(made, name=name)
 
 
-def variants(proxy: str | Callable[..., Proxy]) -> list[Variant]:
-    """Every declared variant of a proxy; options that are written stay as they are.
-
-    Args:
-      proxy: as :func:`~jaxproxy.proxies.parse_proxy` reads it, such as ``"intrain"`` or
-        ``"intrain(dead=live)"``; or a factory of one's own, all of whose options have
-        defaults.
+def make_variants(text: str, table: Table) -> list[Variant]:
+    """Returns every declared variant; options that are written stay as they are.
 
     Raises:
       ValueError: no such proxy, or no option with declared choices is left.
     """
-    if isinstance(proxy, str):
-        text, table = proxy, PROXIES
-    else:
-        text = proxy().name.partition("(")[0]
-        table = {text: proxy}
-    name, _, label = parse_proxy(text, table).name.partition("(")
+    name, _, label = make_proxy(text, table).name.partition("(")
     given = dict(item.split("=") for item in label.rstrip(")").split(",") if item)
-    signature = inspect.signature(table[name]).parameters
-    free = {o: c for o, c in choices(table[name]).items() if o not in given}
+    parameters = inspect.signature(table[name]).parameters
+    free = {o: c for o, c in choices_of(table[name]).items() if o not in given}
     if not free:
         raise ValueError(f"{text!r} has no option with declared choices left to vary")
-    found = []
+    variants = []
     for values in itertools.product(*free.values()):
         options = dict(zip(free, values, strict=True))
-        changed = {o: v for o, v in options.items() if v != signature[o].default}
+        changed = {o: v for o, v in options.items() if v != parameters[o].default}
         written = ",".join(f"{o}={v}" for o, v in (given | changed).items())
-        found.append(Variant(parse_proxy(f"{name}({written})", table), given | options))
-    return found
+        made = make_proxy(f"{name}({written})", table)
+        variants.append(Variant(made, given | options))
+    return variants

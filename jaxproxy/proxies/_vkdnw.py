@@ -1,27 +1,21 @@
 """VKDNW: the entropy of the spectrum of a sampled Fisher information matrix."""
 
+from typing import Literal
+
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from jaxproxy.measure import Readings, Setup
 from jaxproxy.meters import fisher_spectrum, weight_size
-from jaxproxy.proxies._proxy import Proxy
-from jaxproxy.spaces import Space
+from jaxproxy.proxies._proxy import Proxy, proxy
 
 _PAPER = "Tybl and Neumann, VKDNW, 2025, arXiv:2502.04975"
 
 
-def num_tensors() -> Proxy:
-    """Named parameter tensors of the network that is trained: VKDNW's dimension."""
-
-    def count(space: Space, codes: np.ndarray) -> np.ndarray:
-        return np.asarray(space.num_tensors(codes), float)
-
-    return Proxy("num_tensors", count=count, reference=_PAPER)
-
-
-def vkdnw_entropy(*, fisher: str = "exact", tensors: int = 128) -> Proxy:
+@proxy
+def vkdnw_entropy(
+    *, fisher: Literal["exact", "reference"] = "exact", tensors: int = 128
+) -> Proxy:
     r"""Entropy of the deciles of the spectrum of the Fisher information.
 
     Of the first element of each of the first ``tensors`` parameter tensors;
@@ -47,9 +41,7 @@ def vkdnw_entropy(*, fisher: str = "exact", tensors: int = 128) -> Proxy:
         count = jnp.minimum(readings.count(sizes), len(eigenvalues))
         return _entropy_of_deciles(eigenvalues, count)
 
-    return Proxy(
-        "vkdnw_entropy", meters=(spectrum, sizes), score=score, reference=_PAPER
-    )
+    return Proxy(meters=(spectrum, sizes), score=score, reference=_PAPER)
 
 
 def _entropy_of_deciles(descending: Array, count: Array) -> Array:

@@ -5,9 +5,10 @@ from jax import Array
 
 from jaxproxy.measure import Readings, Setup
 from jaxproxy.meters import features, logits, variance
-from jaxproxy.proxies._proxy import Proxy
+from jaxproxy.proxies._proxy import Proxy, proxy
 
 
+@proxy
 def zen() -> Proxy:
     r"""Zen-score, :math:`\log \Delta + \frac12 \sum_l \log \bar\sigma_l^2`.
 
@@ -34,7 +35,6 @@ def zen() -> Proxy:
         return jnp.log(distance) + jnp.where(present, jnp.log(running), 0).sum() / 2
 
     return Proxy(
-        "zen",
         meters=(maps, outputs, variances),
         score=score,
         reference="Lin et al., Zen-NAS, ICCV 2021, arXiv:2102.01063",

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from jax import Array
 
+from jaxproxy.measure import NetworkMeter
 from jaxproxy.proxies import Proxy, parse_proxy
 from jaxproxy.scoring._score import make_scorer
 from jaxproxy.scoring._scorer import Scorer
@@ -120,11 +120,11 @@ def _without(proxies: Sequence[Proxy], reasons: dict[str, str]) -> list[Proxy]:
 def _missing(proxy: Proxy, found: Anatomy) -> str:
     """What a proxy reads and the model does not have."""
     for meter in proxy.meters:
-        if meter.phase == "network":
-            if meter.needs_blocks:
-                return "it needs a network in blocks, which a plain model is not"
-        elif not found.kinds & set(meter.kinds):
-            return f"it reads taps of kinds {meter.kinds}, and the model has none"
+        if isinstance(meter, NetworkMeter) and meter.needs_blocks:
+            return "it needs a network in blocks, which a plain model is not"
+        kinds = getattr(meter, "kinds", ())
+        if kinds and not found.kinds & set(kinds):
+            return f"it reads taps of kinds {kinds}, and the model has none"
     return ""
 
 
@@ -136,11 +136,6 @@ def _complaint(
         return ""
     try:
         scorer = make_scorer(space, proxies, **options)
-        for proxy in proxies:
-            if proxy.program is not None:
-                fidelity = options["fidelity"]
-                batch = space.task.batch(jax.random.key(0), fidelity)
-                proxy.program(space, fidelity, batch)
         if trace:
             _ = scorer.layout
     except ValueError as error:

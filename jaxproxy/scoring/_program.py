@@ -7,8 +7,8 @@ The architecture axis is a loop on each device, sharded over devices: under ``vm
 import gc
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import cached_property, partial
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
@@ -17,9 +17,15 @@ import numpy as np
 from jax import Array, lax
 
 from jaxproxy.measure import (
+    BoundEqualWeights,
     BoundPass,
+    BoundTaps,
+    EqualWeightsMeter,
+    EqualWeightsPass,
     Pass,
     PassInputs,
+    Readings,
+    Setup,
     Slot,
     make_batches,
     make_passes,
@@ -58,6 +64,9 @@ class _Drawn(NamedTuple):
 class BlockProgram:
     """Scores of a block of codes by the readings of all passes, compiled once.
 
+    Passes of equal weights run in float64 and the others do not, so that the proxies of
+    a program need passes of one kind.
+
     Attributes:
       meters: the union of the proxies' meters.
       passes: what is run for each architecture and seed, shared by the proxies.
@@ -80,18 +89,19 @@ class BlockProgram:
         self.passes = make_passes(self.meters)
         self.num_traces = 0
         self._space, self._fidelity, self._images = space, fidelity, images
-        self._proxies = [proxy for proxy in proxies if proxy.score is not None]
-        self._seeds, self._devices, self._block_size = seeds, devices, block_size
-        self._bound = [bind_pass(space, fidelity, one) for one in self.passes]
+        self._proxies, self._seeds = tuple(proxies), seeds
+        self._devices, self._block_size = devices, block_size
+        self._x64 = any(isinstance(one, EqualWeightsPass) for one in self.passes)
+        with self._precision():
+            self._bound = [bind_pass(space, fidelity, one) for one in self.passes]
         self._scratch: Any = None
 
     def run(self, block: Array) -> BlockScores:
-        """Returns the scores of a sharded block int32[block size, G].
+        """Returns the scores of a sharded block int32[block size, G]."""
+        with self._precision():
+            return self._run(block)
 
-        They are empty without meters.
-        """
-        if not self.meters:
-            return BlockScores({}, {}, {}, {})
+    def _run(self, block: Array) -> BlockScores:
         # Donated: none is left here if a call is interrupted.
         scratch, self._scratch = self._scratch, None
         compiled = self._compiled
@@ -102,7 +112,9 @@ class BlockProgram:
             scratch, result = compiled(inputs, block, scratch)
             results.append(result)
         self._scratch = scratch
-        scores, valid, readings, present = zip(*jax.device_get(results), strict=True)
+        # What does not depend on the seed was computed once.
+        results = jax.device_get(results) * (len(self._seeds) // len(results))
+        scores, valid, readings, present = zip(*results, strict=True)
         scores = {k: v.astype(np.float64) for k, v in _over_seeds(scores).items()}
         return BlockScores(
             scores, _over_seeds(valid), _over_seeds(readings), present[0]
@@ -111,12 +123,18 @@ class BlockProgram:
     @cached_property
     def layout(self) -> dict[str, tuple[Slot, ...]]:
         """Meter name -> its slots with kind, depth and channels."""
-        if not self.meters:
-            return {}
         code = jax.ShapeDtypeStruct((len(self._space.choices),), jnp.int32)
-        read = partial(read_passes, self._bound)
-        inputs = self._inputs(self._traced.out_info)
-        return jax.eval_shape(read, inputs, code)[0].layout.slots
+
+        def read(inputs: list[PassInputs], code: Array) -> Readings:
+            return read_passes(self._bound, self._prepared(inputs), code)[0]
+
+        with self._precision():
+            inputs = self._inputs(self._traced.out_info)
+            return jax.eval_shape(read, inputs, code).layout.slots
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        """Returns the context in which all of the program is built and run."""
+        return jax.enable_x64(True) if self._x64 else nullcontext()
 
     def _draw(self, seed: Array | int) -> "_Drawn":
         """What the passes run on; equal weights and noise for equal seeds.
@@ -128,13 +146,19 @@ class BlockProgram:
         for one in self._bound:
             setup = one.spec.setup
             if setup.weights not in drawn.weights:
-                drawn.weights[setup.weights] = one.network.init(weight_key)
+                drawn.weights[setup.weights] = one.init(weight_key)
             if setup.shown.label not in drawn.batches:
-                drawn.batches[setup.shown.label] = make_batches(
-                    batch_key, setup, self._fidelity, self._space.task.num_outputs,
-                    self._images, self._space.task.draw,
-                )  # fmt: skip
+                drawn.batches[setup.shown.label] = self._show(batch_key, setup)
         return drawn
+
+    def _show(self, key: Array, setup: Setup) -> Batch:
+        """Returns the batches [M, B, ...] of a setup."""
+        if self._x64:  # all images, in their own number
+            return jax.tree.map(lambda leaf: leaf[None], self._images)
+        task = self._space.task
+        return make_batches(
+            key, setup, self._fidelity, task.num_outputs, self._images, task.draw
+        )
 
     def _inputs(self, drawn: "_Drawn") -> list[PassInputs]:
         """For each pass; arrays are shared."""
@@ -148,6 +172,11 @@ class BlockProgram:
             for setup in setups
         ]
 
+    def _prepared(self, inputs: Sequence[PassInputs]) -> list[Any]:
+        """For each pass, what no gene changes."""
+        pairs = zip(self._bound, inputs, strict=True)
+        return [one.prepare(own) for one, own in pairs]
+
     @cached_property
     def _traced(self) -> jax.stages.Traced:
         jitted = jax.jit(self._draw, out_shardings=self._devices.shared)
@@ -155,7 +184,7 @@ class BlockProgram:
 
     @cached_property
     def _compiled_draw(self) -> Future[jax.stages.Compiled]:
-        """The program that prepares a seed, compiled in the background."""
+        """The program that draws the inputs of a seed, compiled in the background."""
         lowered = self._traced.lower()
         pool = ThreadPoolExecutor(1)
         compiled = pool.submit(lowered.compile)
@@ -164,11 +193,13 @@ class BlockProgram:
 
     @cached_property
     def _seeded(self) -> list[list[PassInputs]]:
+        """Inputs of every seed; of the first, where they are the same for all."""
         draw = self._compiled_draw.result()
-        return [self._inputs(draw(seed)) for seed in self._seeds]
+        seeds = self._seeds[:1] if self._x64 else self._seeds
+        return [self._inputs(draw(seed)) for seed in seeds]
 
     def _shapes(self) -> tuple[Any, Any]:
-        """Of what is inputs for a seed, and of a block of codes."""
+        """Of what is drawn for a seed, and of a block of codes."""
         inputs = self._inputs(self._traced.out_info)
         codes = (self._block_size, len(self._space.choices))
         block = jax.ShapeDtypeStruct(codes, jnp.int32)
@@ -181,9 +212,11 @@ class BlockProgram:
         kept = [meter.name for meter in self.meters if meter.keep]
 
         def mapped(inputs: list[PassInputs], codes: Array, scratch: Any) -> Any:
+            prepared = self._prepared(inputs)
+
             def one(scratch: Any, code: Array) -> tuple[Any, Any]:
                 self.num_traces += 1
-                readings, scratch = read_passes(self._bound, inputs, code, scratch)
+                readings, scratch = read_passes(self._bound, prepared, code, scratch)
                 scores = {p.name: p.score(readings) for p in self._proxies if p.score}
                 valid = {
                     p.name: p.is_valid(readings, scores[p.name]) for p in self._proxies
@@ -217,6 +250,15 @@ def bind_pass(space: Space, fidelity: Fidelity, spec: Pass) -> BoundPass:
     Raises:
       ValueError: the space has no network for the setup.
     """
+    if isinstance(spec, EqualWeightsPass):
+        meters = [m for m in spec.meters if isinstance(m, EqualWeightsMeter)]
+        return BoundEqualWeights(
+            spec,
+            tuple(
+                space.make_equal_weights(fidelity, underflow=meter.underflow)
+                for meter in meters
+            ),
+        )
     setup, loss = spec.setup, space.task.loss
     if setup.norm not in space.norms:
         raise ValueError(f"{space.name} has no network with norm={setup.norm}")
@@ -224,7 +266,7 @@ def bind_pass(space: Space, fidelity: Fidelity, spec: Pass) -> BoundPass:
     network = plain = space.network(fidelity, mode)
     if any(meter.plain for meter in spec.whole):
         plain = space.network(fidelity, mode._replace(plain=True))
-    return BoundPass(spec, network, plain, loss)
+    return BoundTaps(spec, network, plain, loss)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxproxy.measure import EqualWeightsMeter
 from jaxproxy.options import check_choices
 from jaxproxy.proxies import Proxy, grey_images, parse_proxy
 from jaxproxy.scoring._scorer import Scorer
@@ -48,6 +49,10 @@ def make_scorer(
     """
     chosen = [parse_proxy(p) if isinstance(p, str) else p for p in proxies]
     names = [proxy.name for proxy in chosen]
+    if not all(names):
+        raise ValueError(
+            "a proxy has no name; decorate its factory with jaxproxy.proxies.proxy"
+        )
     if not names or len(set(names)) < len(names):
         raise ValueError(f"give at least one proxy, and each once, not {names}")
     if isinstance(fidelity, str):
@@ -61,7 +66,10 @@ def make_scorer(
     if block_size < 1:
         raise ValueError(f"block_size must be at least 1, got {block_size}")
     needy = [
-        p.name for p in chosen if any(m.setup.inputs == "images" for m in p.meters)
+        p.name
+        for p in chosen
+        for m in p.meters
+        if m.setup.inputs == "images" and not isinstance(m, EqualWeightsMeter)
     ]
     if images is None and needy:
         raise ValueError(f"{needy[0]} is scored on images; none were given")

@@ -5,16 +5,14 @@ One seed means one set of weights, inputs and labels, shared by all architecture
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 import jax
 import numpy as np
-from jax import Array, lax
 
-from jaxproxy.measure import Meter, Pass, Slot
+from jaxproxy.measure import EqualWeightsMeter, Meter, Pass, Slot
 from jaxproxy.proxies import Proxy
 from jaxproxy.scoring._balance import blocks, deal, merge_blocks
 from jaxproxy.scoring._devices import Devices
@@ -50,13 +48,20 @@ class Scorer:
         self.space, self.fidelity = space, fidelity
         self.proxies, self.seeds = tuple(proxies), tuple(seeds)
         self.block_size, self.num_devices = block_size, len(devices)
-        self._images, self._image_source = images, image_source
+        self._image_source = image_source
         self._devices = Devices.of(devices)
-        self._program = BlockProgram(
-            space, self.proxies, fidelity=fidelity, seeds=self.seeds, images=images,
-            devices=self._devices, block_size=block_size,
-        )  # fmt: skip
-        self._other_traces = 0
+        self._programs = [
+            BlockProgram(
+                space,
+                group,
+                fidelity=fidelity,
+                seeds=self.seeds,
+                images=images,
+                devices=self._devices,
+                block_size=block_size,
+            )
+            for group in _by_precision(self.proxies)
+        ]
 
     def score_block(self, codes: np.ndarray) -> BlockScores:
         """Returns scores of int[n, G] codes, n at most ``block_size``.
@@ -76,12 +81,10 @@ class Scorer:
         padding = self.block_size - len(codes)
         order = np.concatenate([np.repeat(order[:1], padding), order])
         block = jax.device_put(codes[order[self._lanes]], self._devices.by_arch)
-        measured = self._program.run(block)
-        for proxy in self.proxies:
-            if proxy.program is not None:
-                scores = self._programmed(proxy, block)
-                measured.scores[proxy.name] = scores
-                measured.valid[proxy.name] = np.isfinite(scores)
+        measured = BlockScores({}, {}, {}, {})
+        for program in self._programs:
+            parts = zip(measured, program.run(block), strict=True)
+            measured = BlockScores(*(one | other for one, other in parts))
         places = np.argsort(self._lanes)[padding:]
         return merge_blocks([measured], places[np.argsort(order[padding:])])
 
@@ -111,7 +114,8 @@ class Scorer:
             **self.space.settings,
             "proxies": [proxy.name for proxy in self.proxies],
             "lower_is_better": [p.name for p in self.proxies if not p.higher_is_better],
-            "meters": [meter.name for meter in self.meters],
+            # Runs that were stored before epsinas had a meter do not list it.
+            "meters": [m.name for m in self.meters if not _is_equal_weights(m)],
             "fidelity": dataclasses.asdict(self.fidelity),
             "seeds": list(self.seeds),
             "images": self._image_source,
@@ -122,22 +126,23 @@ class Scorer:
     @property
     def meters(self) -> tuple[Meter, ...]:
         """The union of the proxies' meters."""
-        return self._program.meters
+        return tuple(m for program in self._programs for m in program.meters)
 
     @property
     def passes(self) -> tuple[Pass, ...]:
         """What is run for each architecture and seed, shared by the proxies."""
-        return self._program.passes
+        return tuple(one for program in self._programs for one in program.passes)
 
     @property
     def num_traces(self) -> int:
         """How often a program was traced, so that tests can count compilations."""
-        return self._program.num_traces + self._other_traces
+        return sum(program.num_traces for program in self._programs)
 
-    @property
+    @cached_property
     def layout(self) -> dict[str, tuple[Slot, ...]]:
         """Meter name -> its slots with kind, depth and channels."""
-        return self._program.layout
+        layouts = [program.layout for program in self._programs]
+        return {name: slots for layout in layouts for name, slots in layout.items()}
 
     @cached_property
     def slots(self) -> dict[str, list[str]]:
@@ -150,30 +155,26 @@ class Scorer:
         slice_size = self.block_size // self.num_devices
         return np.concatenate(deal(self.block_size, slice_size))
 
-    def _programmed(self, proxy: Proxy, block: Array) -> np.ndarray:
-        """Scores float64[n, S] of a proxy with a pass of its own."""
-        # Before x64 is enabled, under which other numbers would be drawn.
-        batches = [self._images] if proxy.inputs == "images" else self._noise
-        with jax.enable_x64(True) if proxy.x64 else nullcontext():
-            run = self._others[proxy.name]
-            columns = [jax.device_get(run(batch, block, None)) for batch in batches]
-        # The user's images are the same for all seeds.
-        columns *= len(self.seeds) // len(columns)
-        return np.stack(columns, axis=1).astype(float)
 
-    @cached_property
-    def _noise(self) -> list[Batch]:
-        keys = [jax.random.split(jax.random.key(seed))[1] for seed in self.seeds]
-        return [self.space.task.batch(key, self.fidelity) for key in keys]
+def _by_precision(proxies: Sequence[Proxy]) -> list[list[Proxy]]:
+    """Returns proxies with a score in float32, and those of equal weights in float64.
 
-    @cached_property
-    def _others(self) -> dict[str, Callable[..., Any]]:
-        made = ((p.name, p.program) for p in self.proxies)
-        return {name: self._compile(make) for name, make in made if make is not None}
+    Raises:
+      ValueError: a proxy that needs both.
+    """
+    groups: dict[bool, list[Proxy]] = {}
+    for proxy in proxies:
+        if proxy.score is None:
+            continue
+        kinds = {_is_equal_weights(meter) for meter in proxy.meters}
+        if len(kinds) > 1:
+            raise ValueError(
+                f"proxy {proxy.name!r} reads networks of equal weights and others; "
+                "make it two proxies"
+            )
+        groups.setdefault(kinds.pop(), []).append(proxy)
+    return [groups[kind] for kind in sorted(groups)]
 
-    def _compile(self, make: Callable[..., Callable[[Array], Array]]) -> Any:
-        def mapped(batch: Batch, codes: Array, _: None) -> Array:
-            self._other_traces += 1
-            return lax.map(make(self.space, self.fidelity, batch), codes)
 
-        return self._devices.over_archs(mapped)
+def _is_equal_weights(meter: Meter) -> bool:
+    return isinstance(meter, EqualWeightsMeter)

@@ -5,7 +5,6 @@ from typing import Any
 
 from jaxproxy.options import make
 from jaxproxy.spaces._autoformer import autoformer
-from jaxproxy.spaces._equal_weights import EqualWeights
 from jaxproxy.spaces._mobilenetv2 import mobilenetv2
 from jaxproxy.spaces._mode import Mode, network_of
 from jaxproxy.spaces._models import (
@@ -36,7 +35,6 @@ __all__ = [
     "Anatomy",
     "Constraint",
     "Counts",
-    "EqualWeights",
     "Graph",
     "Isomorphism",
     "Mode",

@@ -9,7 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxproxy.measure import PARAMETERS, Meter, Network, collect
+from jaxproxy.measure import (
+    PARAMETERS,
+    Network,
+    Parameter,
+    ParameterMeter,
+    collect,
+)
 from jaxproxy.spaces._mode import Mode
 from jaxproxy.spaces._records import Counts, Task
 from jaxproxy.types import Fidelity
@@ -76,10 +82,12 @@ def _sizes(space: Counted, codes: np.ndarray) -> np.ndarray:
 def _measure_sizes(space: Counted) -> Callable[[np.ndarray], Array]:
     """Returns code -> int32[P]; XLA leaves out all of the network but the sizes."""
 
-    def size(weight: Array, live: Array | None) -> Array:
-        return jnp.asarray(weight.size if live is None else live, jnp.int32)
+    def size(parameter: Parameter) -> Array:
+        assert parameter.weight is not None  # only meters of slopes get none
+        live = parameter.weight.size if parameter.size is None else parameter.size
+        return jnp.asarray(live, jnp.int32)
 
-    meter = Meter("size", PARAMETERS["all"], "weight", size, sized=True)
+    meter = ParameterMeter(PARAMETERS["all"], size, name="size")
     fidelity = space.presets["paper"]
     network = space.network(fidelity, Mode())
 

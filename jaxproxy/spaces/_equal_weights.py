@@ -10,7 +10,6 @@ contiguous numbers.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,22 +20,6 @@ from jaxproxy.spaces._layers import EPS
 _QUANTA = 2.0**149  # per 1; the reciprocal is the smallest positive float32
 _TINY = 1e-60  # leaves a cell 200 decades of float64; rescaling is a pass over memory
 _HALF_TO_EVEN = jax.lax.RoundingMethod.TO_NEAREST_EVEN
-
-
-class EqualWeights(NamedTuple):
-    """A network whose weights all have one value, in two steps.
-
-    Attributes:
-      stem: ``(images float[B, R, R, 3], weight float64[]) -> state``, the part that no
-        gene changes: call it once for all architectures.
-      logits: ``(state, code int32[G], weight float64[]) -> float64[B]``, one of the
-        outputs, since all are equal, up to a positive factor.
-      weights: the two values that are published for the space.
-    """
-
-    stem: Callable[[Array, Array], Array]
-    logits: Callable[[Array, Array, Array], Array]
-    weights: tuple[float, float] = (1e-7, 1.0)
 
 
 def check_images(images: Array) -> None:

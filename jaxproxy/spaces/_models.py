@@ -134,7 +134,7 @@ def anatomy(name: str, model: Model, x: Array) -> Anatomy:
         num_macs=_macs(closed.jaxpr),
         num_classes=logits.shape[1],
         # The last two are tapped by the reader, and without normalisation.
-        kinds=frozenset({*taps[-1].kinds, "logits", "log_scale"}),
+        kinds=frozenset({*taps[-1].recorder.kinds, "logits", "log_scale"}),
         structure=f"{closed.jaxpr}{constants}{jax.tree.structure(variables)}",
     )
 

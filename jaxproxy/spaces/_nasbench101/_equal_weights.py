@@ -17,8 +17,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxproxy.measure import EqualWeights
 from jaxproxy.ops import max_pool
-from jaxproxy.spaces._equal_weights import EqualWeights, Layers, box_sum, check_images
+from jaxproxy.spaces._equal_weights import Layers, box_sum, check_images
 from jaxproxy.spaces._layers import EPS
 from jaxproxy.spaces._nasbench101._codes import INTERIOR
 from jaxproxy.spaces._nasbench101._graph import Graph, module_widths, pruned_graph

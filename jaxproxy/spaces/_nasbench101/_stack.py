@@ -87,9 +87,9 @@ class _Sized(NamedTuple):
 
     def measure(self, name: str, x: Array, kind: str, *phases: str) -> Array:
         """Array float[..., C] with its channels measured if a meter wants them."""
-        meters = self.tap.meters
-        if not any(meters.wants(phase, kind) for phase in phases):
-            return x
+        recorder = self.tap.recorder
+        if not any(recorder.meters.wants(phase, kind) for phase in phases):
+            return recorder.replaced(kind, x) if "weight" in phases else x
 
         def at(size: int) -> Any:
             def branch(x: Array, tap: Tap) -> Array:

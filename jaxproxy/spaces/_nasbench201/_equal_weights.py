@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxproxy.measure import EqualWeights
 from jaxproxy.spaces._equal_weights import (
-    EqualWeights,
     Layers,
     box_sum,
     check_images,

@@ -11,10 +11,13 @@ from jax import Array, lax
 
 from jaxproxy.measure import (
     Activation,
+    ActivationMeter,
     Block,
     Draws,
     MeterSet,
     Network,
+    ParameterMeter,
+    Recorder,
     Tap,
     network_from_draws,
     scan,
@@ -133,7 +136,7 @@ def _cell_output(mode: Mode, code: Array, params: EdgeParams, x: Array) -> Array
 def _given(name: str, sinks: Table, slots: Slots, tap: Tap) -> Table:
     """The arrays of a tap in place of its sinks."""
     rows = {kind: slots.rows(kind, values) for kind, values in sinks.items()}
-    given = tap.sink(name, rows)
+    given = tap.recorder.sink(name, rows)
     return {kind: given.get(kind, {}) for kind in sinks}
 
 
@@ -156,25 +159,26 @@ class _Stage(nnx.Module):
 
     def __call__(self, first: int, x: Array, code: Array, tap: Tap) -> Array:
         """Output of cells ``first``, ``first + 1``... for float[B, H, W, C]."""
-        slopes = self.mode.norm == "fixed" and tap.meters.wants("slope", *TENSORS)
+        recorder, meters = tap.recorder, tap.recorder.meters
+        slopes = self.mode.norm == "fixed" and meters.wants("slope", *TENSORS)
         if not slopes and (self.mode.plain or self.mode.norm != "batch"):
             return self._plain(first, x, code, tap)
-        params = self.params()
-        slots = Slots(first, params.num_cells, x.shape[-1], code, tap.advance)
-        weights = edge_table(tap.meters.weight, code, params)
+        params = _replaced(self.params(), recorder)
+        slots = Slots(first, params.num_cells, x.shape[-1], code, recorder.advance)
+        weights = edge_table(meters.weight, code, params)
         for kind, values in weights.items():
-            tap.record(*slots.rows(kind, values))
+            recorder.record(*slots.rows(kind, values))
         if slopes:
             return self._slopes(f"cells.{first}", x, params, slots, code, tap)
-        sinks = make_sinks(tap.meters, x, params, code)
+        sinks = make_sinks(meters, x, params, code)
         sinks = _given(f"cells.{first}", sinks, slots, tap)
         x, table = self._stage(f"cells.{first}", x, params, sinks, code, tap)
-        silent = tap.meters.forward("none", Activation(jnp.zeros_like(x)))
+        silent = meters.forward("none", Activation(jnp.zeros_like(x)))
         table["none"] = jax.tree.map(
             lambda v: jnp.broadcast_to(v, (len(params.scale), *v.shape)), silent
         )
         for kind, values in table.items():
-            tap.record(*slots.rows(kind, values))
+            recorder.record(*slots.rows(kind, values))
         return x
 
     def _slopes(
@@ -186,18 +190,21 @@ class _Stage(nnx.Module):
         code: Array,
         tap: Tap,
     ) -> Array:
+        recorder = tap.recorder
         others = [
             meter.name
-            for meter in tap.meters.meters
-            if meter.phase not in ("slope", "weight") and slots.kinds & {*meter.kinds}
+            for meter in recorder.meters
+            if isinstance(meter, ActivationMeter | ParameterMeter)
+            and meter.phase not in ("slope", "weight")
+            and slots.kinds & {*meter.kinds}
         ]
         if others:
             raise ValueError(f"{name}: slopes share no pass with {', '.join(others)}")
-        sinks = make_slope_sinks(tap.meters, x, len(params.scale))
+        sinks = make_slope_sinks(recorder.meters, x, len(params.scale))
         sinks = _given(name, sinks, slots, tap)
-        if tap.planning:
+        if recorder.planning:
             return x
-        return slope_stage(tap.meters, x, params, sinks, code)
+        return slope_stage(recorder.meters, x, params, sinks, code)
 
     def _stage(
         self,
@@ -208,17 +215,18 @@ class _Stage(nnx.Module):
         code: Array,
         tap: Tap,
     ) -> tuple[Array, Table]:
-        like = Buffers.like(x, len(params.scale), keep=tap.meters.needs_gradients())
-        buffers = tap.scratch(name, like)
-        if tap.planning:  # shapes are all that is asked for
+        recorder, meters = tap.recorder, tap.recorder.meters
+        like = Buffers.like(x, len(params.scale), keep=meters.needs_gradients())
+        buffers = recorder.scratch(name, like)
+        if recorder.planning:  # shapes are all that is asked for
             num = len(params.scale)
-            table = blank_rows(num, make_silence(tap.meters, x))
+            table = blank_rows(num, make_silence(meters, x))
             outputs = jnp.zeros((params.num_cells, *x.shape), x.dtype)
         else:
-            given = tap.meters, x, params, sinks, code, buffers
+            given = meters, x, params, sinks, code, buffers
             x, outputs, table, buffers = stage(*given)
-        tap.keep(name, buffers)
-        forward = jax.vmap(lambda y: tap.meters.forward("cell", Activation(y)))
+        recorder.keep(name, buffers)
+        forward = jax.vmap(lambda y: meters.forward("cell", Activation(y)))
         return x, table | {"cell": forward(outputs)}
 
     def _plain(self, first: int, x: Array, code: Array, tap: Tap) -> Array:
@@ -250,6 +258,12 @@ def _operations(mode: Mode) -> Callable[[EdgeParams], list[Operation]]:
         return [none, skip, *convs, pool]
 
     return make
+
+
+def _replaced(params: EdgeParams, recorder: Recorder) -> EdgeParams:
+    """Returns the parameters that the network has in place of its own."""
+    kinds = ("conv_w", "conv_w", "bn_w", "bn_b")
+    return EdgeParams(*map(recorder.replaced, kinds, params))
 
 
 def by_cell(rows: Any) -> Any:

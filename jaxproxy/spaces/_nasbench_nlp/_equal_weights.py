@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxproxy.spaces._equal_weights import EqualWeights
+from jaxproxy.measure import EqualWeights
 from jaxproxy.spaces._nasbench_nlp._codes import OPS, STATES, Parts, parts
 from jaxproxy.spaces._nasbench_nlp._network import apply_op, draw, sizes
 from jaxproxy.types import Fidelity

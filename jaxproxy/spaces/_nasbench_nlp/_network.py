@@ -126,13 +126,13 @@ class _Layer(nnx.Module):
     def __call__(self, name: str, x: Array, genes: Parts, tap: Tap) -> Array:
         """Output float[B, T, H] of float[B, T, C]."""
         kinds = ("linear", "relu", "gate")
-        if tap.meters.wants("backward", *kinds):
+        if tap.recorder.meters.wants("backward", *kinds):
             raise ValueError(
                 f"{name}: gradients of activations inside of a cell are not measured"
             )
         matrices = self._measured(name, genes, tap)
         start = jnp.zeros((STATES, len(x), self.outputs), x.dtype)
-        measuring = tap.meters.wants("forward", *kinds)
+        measuring = tap.recorder.meters.wants("forward", *kinds)
 
         # All outputs of all nodes at all times would not fit otherwise.
         @jax.checkpoint
