@@ -18,7 +18,8 @@ import numpy as np
 
 from jaxproxy import meters, spaces
 from jaxproxy.analysis import ENSEMBLES
-from jaxproxy.measure import Setup, make_passes
+from jaxproxy.measure import Setup, TapPass, make_passes
+from jaxproxy.options import choices_of
 from jaxproxy.proxies import PROXIES, Proxy
 from jaxproxy.scoring import COSTS, cost_class
 
@@ -36,8 +37,6 @@ _SECTIONS = ("Args", "Raises", "References", "Attributes", "Returns")
 _EXAMPLES: dict[str, dict[str, Any]] = {
     "accuracies_of_constants": {"values": (-1.0, 1.0)}
 }
-# A setup knows more of them, which only some meters can read.
-_INPUTS = ["gaussian", "images"]
 
 
 def page() -> str:
@@ -95,14 +94,11 @@ def meter_table() -> str:
     rows = []
     for name in meters.__all__:
         factory = getattr(meters, name)
-        if not inspect.isfunction(factory):
+        if not inspect.isfunction(factory) or factory is meters.meter:
             continue
-        meter = factory(**_EXAMPLES.get(name, {}))
-        phase = meter.phase if meter.phase != "network" else f"network: {meter.cost}"
-        rows.append(
-            [_call(factory), _first(factory), phase, "yes" if meter.keep else "no"]
-        )
-    return table(["meter", "what it measures", "phase", "kept in a run"], rows)
+        meter: meters.Meter = factory(**_EXAMPLES.get(name, {}))
+        rows.append([_call(factory), _first(factory), _cost(meter), _yes(meter.keep)])
+    return table(["meter", "what it measures", "when", "kept in a run"], rows)
 
 
 def space_table() -> str:
@@ -117,7 +113,7 @@ def space_table() -> str:
         rows.append(
             [
                 f"`{name}`",
-                _first(make),
+                _first(make).removeprefix("Returns "),
                 _number(space.num_archs),
                 trained,
                 f"`{example}`",
@@ -153,18 +149,8 @@ def setup_table() -> str:
 
 
 def choices(factory: Callable[..., Proxy], option: str) -> list[str]:
-    """What an option may be; of text, what the error for a wrong one names."""
-    default = inspect.signature(factory).parameters[option].default
-    if not isinstance(default, str):
-        return ["False", "True"] if isinstance(default, bool) else []
-    if option == "inputs":
-        return _INPUTS
-    try:
-        factory(**{option: "?"})
-    except ValueError as error:
-        found = re.search(r"choose from ([\[(].*[\])])", str(error))
-        return list(ast.literal_eval(found[1])) if found else []
-    raise AssertionError(f"{factory.__name__} takes any {option}")
+    """What an option may be, as its annotation says."""
+    return [str(choice) for choice in choices_of(factory).get(option, ())]
 
 
 def table(headers: list[str], rows: Iterable[Iterable[str]]) -> str:
@@ -192,16 +178,27 @@ def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
+def _cost(meter: meters.Meter) -> str:
+    """When a tap's reading is taken, or what a meter of a whole network runs."""
+    if isinstance(meter, meters.ActivationMeter | meters.ParameterMeter):
+        return meter.phase
+    (one,) = make_passes([meter])
+    return f"network: {', '.join(one.costs)}"
+
+
+def _yes(flag: bool) -> str:
+    return "yes" if flag else "no"
+
+
 def _setup(proxy: Proxy) -> Iterator[str]:
     """Weights, input and BatchNorm of a proxy by default."""
-    if proxy.program is not None:
-        yield from ("its own", proxy.inputs, "its own")
-        return
-    runs = make_passes(proxy.meters)
+    passes = make_passes(proxy.meters)
+    taps = [one for one in passes if isinstance(one, TapPass)]
+    own = ["of one value"] * (len(passes) - len(taps))
     for values in (
-        [run.setup.weights for run in runs],
-        [run.inputs for run in runs],
-        [run.setup.norm for run in runs],
+        own + [one.setup.weights for one in taps],
+        [one.inputs for one in passes],
+        ["none"] * len(own) + [one.setup.norm for one in taps],
     ):
         yield ", ".join(dict.fromkeys(values)) or "-"
 
@@ -249,7 +246,7 @@ def _constants(module: Any) -> dict[str, str]:
             if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
                 found[ast.unparse(target)] = inspect.cleandoc(str(after.value.value))
     found.pop("DEFAULT", None)  # its fields are a table of their own
-    return found
+    return {name: text for name, text in found.items() if name.isupper()}
 
 
 def _call(factory: Callable[..., Any]) -> str:

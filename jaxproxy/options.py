@@ -25,7 +25,7 @@ __all__ = ["call_name", "check_choices", "check_options", "choices_of", "make"]
 T = TypeVar("T")
 
 
-def check_choices(**options: tuple[str, Collection[str]]) -> None:
+def check_choices(**options: tuple[Any, Collection[Any]]) -> None:
     """Raises ValueError for an option that is none of its choices, naming them.
 
     Args:
@@ -33,10 +33,11 @@ def check_choices(**options: tuple[str, Collection[str]]) -> None:
     """
     for name, (value, choices) in options.items():
         if value not in choices:
-            raise ValueError(f"unknown {name} {value!r}; choose from {sorted(choices)}")
+            named = sorted(choices, key=str)
+            raise ValueError(f"unknown {name} {value!r}; choose from {named}")
 
 
-def choices_of(factory: Callable[..., Any]) -> dict[str, tuple[str | bool, ...]]:
+def choices_of(factory: Callable[..., Any]) -> dict[str, tuple[Any, ...]]:
     """Returns option -> its choices, for the options that have finitely many.
 
     Those are options annotated as a ``Literal``, alone or beside other types, such as
@@ -48,7 +49,7 @@ def choices_of(factory: Callable[..., Any]) -> dict[str, tuple[str | bool, ...]]
 class _Option(NamedTuple):
     """An option of finitely many choices, perhaps beside values of other types."""
 
-    choices: tuple[str | bool, ...]
+    choices: tuple[Any, ...]
     others: tuple[type, ...] = ()
 
 
@@ -85,7 +86,7 @@ def check_options(factory: Callable[..., Any], options: Mapping[str, Any]) -> No
                     f"not {value!r}"
                 )
         elif not isinstance(value, option.others):
-            check_choices(**{name: (value, [str(c) for c in option.choices])})
+            check_choices(**{name: (value, option.choices)})
 
 
 def call_name(factory: Callable[..., Any], options: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from jaxproxy import meters
 from jaxproxy.analysis import ENSEMBLES
-from jaxproxy.measure import Setup, make_passes
+from jaxproxy.measure import Setup, TapPass, make_passes
 from jaxproxy.proxies import PROXIES, Proxy, parse_proxy
 from jaxproxy.scoring import COSTS, cost_class
 
@@ -60,11 +60,13 @@ def test_cost_follows_from_what_is_run(name):
     runs, cost = make_passes(proxy.meters), cost_class(proxy)
     assert cost in COSTS
     assert (cost == "count") == (proxy.count is not None)
-    assert (cost == "own program") == (proxy.program is not None)
-    if any(run.backward for run in runs):
+    taps = [run for run in runs if isinstance(run, TapPass)]
+    if any(run.backward for run in taps):
         assert COSTS.index(cost) >= COSTS.index("forward and backward")
-    elif runs and not any(run.whole for run in runs):
+    elif taps and not any(run.whole for run in taps):
         assert cost == "forward"
+    elif runs and not taps:
+        assert (name, cost) == ("epsinas", "repeated forward")
 
 
 def test_the_dearest_meter_decides():

@@ -24,9 +24,3 @@ def test_fields_are_positive_ints(name, value):
     """Also not ``True``, which is an int."""
     with pytest.raises(ValueError, match=f"{name} must be a positive int"):
         Fidelity(**{name: value})
-
-
-def test_resolution_is_a_multiple_of_4():
-    """Two stages halve it."""
-    with pytest.raises(ValueError, match="multiple of 4, got 18"):
-        Fidelity(resolution=18)

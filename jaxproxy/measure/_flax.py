@@ -64,7 +64,7 @@ def _normalised(
     name: str, kind: str, module: Any, call: Callable[..., Array], args: Any,
     kwargs: Any, norm: str, tap: Any,
 ) -> Array:  # fmt: skip
-    """Output of a normalisation in a mode of ``setups.NORMS``."""
+    """Output of a normalisation in a mode of ``NORMS``."""
     x, *others = args
     x = tap(f"{name}.input", x, f"{kind}_input")
     if norm == "none":
@@ -99,17 +99,21 @@ def tap_parameters(params: Any, tap: Any, layers: dict[Any, Layer]) -> Any:
 
     def tapped(path: tuple[Any, ...], weight: Array) -> Array:
         names = [key.key for key in path]
-        kind = _parameter_kind(names, layers)
+        kind = _parameter_kind(names, weight, layers)
         return tap.parameter(".".join(map(str, names)), weight, kind)
 
     return jax.tree_util.tree_map_with_path(tapped, params)
 
 
-def _parameter_kind(names: list[Any], layers: dict[Any, Layer]) -> str:
-    """``conv_w``, ``linear_b``, ``bn_w``..., or ``other_w`` outside of known layers."""
+def _parameter_kind(names: list[Any], weight: Array, layers: dict[Any, Layer]) -> str:
+    """Returns ``conv_w``, ``linear_b``, ``bn_w``...
+
+    Outside of known layers, a vector is ``other_b``: the scale of somebody's own
+    normalisation is no weight, whatever its name. Others are ``other_w``.
+    """
     layer = layers.get(tuple(names[:-1]))
     if layer is None:
-        return "other_w"
+        return "other_w" if weight.ndim > 1 else "other_b"
     return f"{layer.kind}_{'b' if names[-1] == 'bias' else 'w'}"
 
 
@@ -120,8 +124,8 @@ def draw_weights(scheme: str | None, key: Array, params: Any, layers: Any) -> An
 
     def drawn(path: tuple[Any, ...], own: Array, numbers: Array) -> Array:
         names = [key.key for key in path]
-        kind = _parameter_kind(names, layers)
-        if kind == "other_w":
+        kind = _parameter_kind(names, own, layers)
+        if kind in ("other_w", "other_b"):
             return jnp.abs(own) if scheme == "abs" else own
         if kind.endswith("_b"):
             return jnp.zeros_like(own)
@@ -168,7 +172,7 @@ def interceptor(tap: Any, norm: str) -> Callable[..., Any]:
 
 
 def check_modes(weights: str | None, norm: str) -> None:
-    """Raises ValueError for a name that ``setups`` does not have."""
+    """Raises ValueError for a name that is in neither ``WEIGHTS`` nor ``NORMS``."""
     check_choices(norm=(norm, NORMS))
     if weights is not None:
         check_choices(weights=(weights, WEIGHTS))

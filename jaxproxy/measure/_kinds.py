@@ -32,7 +32,7 @@ ACTIVATIONS: dict[str, tuple[str, ...]] = {
 PARAMETERS: dict[str, tuple[str, ...]] = {
     "all": (
         *("conv_w", "conv_b", "bn_w", "bn_b", "linear_w", "linear_b"),
-        *("ln_w", "ln_b", "attention_w", "other_w"),
+        *("ln_w", "ln_b", "attention_w", "other_w", "other_b"),
     ),
     "weights": ("conv_w", "linear_w", "attention_w"),
     "conv": ("conv_w",),
@@ -42,7 +42,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
 
 Matrices before and behind attention are of a kind of their own. ``ln`` is every
 normalisation but BatchNorm, ``other_w`` what is in no layer that is known, such as
-positions and tokens.
+positions and tokens, and ``other_b`` vectors there: scales, shifts and biases alike.
 """
 
 

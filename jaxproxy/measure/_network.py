@@ -1,6 +1,6 @@
 """Networks as pairs of pure functions, and a network bound to one architecture."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
@@ -38,17 +38,35 @@ class Network(NamedTuple):
     choose: Callable[[Params, Array], Params] | None = None
     """(parameters, code) -> those of the architecture, if they are not shared."""
 
-    def replacing(self, substitute: Substitute) -> "Network":
+    def replacing(self, kinds: Collection[str], substitute: Substitute) -> "Network":
         """Returns the same network with other weights in place of its own.
 
         Args:
-          substitute: (kind, weight, how many elements exist) -> weight, asked where a
-            parameter passes its tap.
+          kinds: of the tensors that are replaced, where they pass their taps.
+          substitute: (kind, weight, how many elements exist) -> weight.
+
+        Raises:
+          ValueError: when it is applied, and no such tensor passes a tap.
         """
 
         def apply(params: Params, x: Array, code: Array | None, tap: Tap) -> Array:
-            tap.recorder.substitute = substitute
-            return self.apply(params, x, code, tap)
+            seen, outer = set[str](), tap.recorder.substitute
+
+            def replace(kind: str, weight: Array, size: Array | None) -> Array:
+                weight = outer(kind, weight, size) if outer else weight
+                if kind not in kinds:
+                    return weight
+                seen.add(kind)
+                return substitute(kind, weight, size)
+
+            tap.recorder.substitute = replace
+            outputs = self.apply(params, x, code, tap)
+            if not seen:
+                raise ValueError(
+                    "the network has no weights to replace: no parameter passes a tap "
+                    f"as one of {sorted(kinds)}"
+                )
+            return outputs
 
         return self._replace(apply=apply)
 

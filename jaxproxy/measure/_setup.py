@@ -12,6 +12,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from jax import Array
+from optax.losses import softmax_cross_entropy
 
 from jaxproxy.options import check_choices
 
@@ -25,9 +26,13 @@ def check_logits(shape: tuple[int, ...], y: Array | None = None) -> None:
 
 
 def cross_entropy(logits: Array, y: Array) -> Array:
-    """Mean softmax cross-entropy of float[B, K] logits and int32[B] classes."""
-    log_p = jax.nn.log_softmax(logits)
-    return -jnp.take_along_axis(log_p, y[:, None], axis=1).mean()
+    """Returns the mean softmax cross-entropy of float[B, K] logits, float[].
+
+    Args:
+      logits: float[B, K].
+      y: int32[B], classes from 0 to K - 1.
+    """
+    return softmax_cross_entropy(logits, jax.nn.one_hot(y, logits.shape[1])).mean()
 
 
 def _sum(logits: Array, y: Array) -> Array:
@@ -150,13 +155,6 @@ class Setup:
             if getattr(self, field.name) != field.default
         ]
         return f"@{','.join(changed)}" if changed else ""
-
-    @property
-    def modes(self) -> dict[str, str]:
-        """What a space's network has to be told, if not the default."""
-        changed = {"weights": self.weights, "norm": self.norm}
-        defaults = {"weights": "kaiming", "norm": "batch"}
-        return {k: v for k, v in changed.items() if v != defaults[k]}
 
 
 DEFAULT = Setup()

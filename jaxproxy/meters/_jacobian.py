@@ -53,12 +53,13 @@ def logit_jacobian(model: Model) -> Jacobian:
 def image_kernel(model: Model) -> Array:
     """Returns the Gram matrix float[B, B] of images' gradients of summed logits.
 
-    Of all parameters but biases. One forward pass, and a backward pass for each image.
+    Of all parameters but biases of known layers. One forward pass, and a backward pass
+    for each image.
 
     Raises:
       ValueError: the outputs are no logits.
     """
-    meter = gradient_products((*PARAMETERS["scales"], "other_w"))
+    meter = gradient_products((*PARAMETERS["scales"], "other_w", "other_b"))
 
     def images(logits: Array) -> Array:
         one_hot = jnp.eye(len(logits), dtype=logits.dtype)

@@ -96,13 +96,12 @@ def accuracies_of_constants(values: tuple[float, ...]) -> NetworkMeter:
     def measure(model: Model) -> Array:
         def accuracy(value: Array) -> Array:
             def fill(kind: str, weight: Array, size: Array | None) -> Array:
-                if kind not in _WEIGHTS:
-                    return weight
                 # Of a tensor as wide as the widest, what does not exist stays zero.
                 exists = True if size is None else weight != 0
-                return jnp.where(exists, value.astype(weight.dtype), 0)
+                return jnp.where(exists, jnp.full_like(weight, value), 0)
 
-            return _accuracy(model._replace(network=model.network.replacing(fill)))
+            filled = model.network.replacing(_WEIGHTS, fill)
+            return _accuracy(model._replace(network=filled))
 
         return lax.map(accuracy, jnp.array(values, float))
 
@@ -132,13 +131,15 @@ def _derivative_along_weights(model: Model, of: Meter) -> Array:
             return _grown(kind in _WEIGHTS, growth, weight)
 
         readings = collect(
-            model.network.replacing(grow),
+            model.network.replacing(PARAMETERS["all"], grow),
             model.params,
             model.batch,
             model.code,
             [of],
             loss=model.loss,
         )
+        if not readings.slots(of):
+            raise ValueError("the network has no weights: none passes a tap as such")
         return readings[of]
 
     zero = jnp.zeros(())
@@ -156,6 +157,7 @@ def _grown_derivative(
     grows: bool, primals: tuple[Array, Array], tangents: tuple[Array, Array]
 ) -> tuple[Array, Array]:
     growth, weight = tangents[0], primals[1]
+    # Zeros, not nothing: without them, XLA rounds sums of tangents otherwise.
     direction = weight if grows else jnp.zeros_like(weight)
     return weight, growth.astype(weight.dtype) * direction
 

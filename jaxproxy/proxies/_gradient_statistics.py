@@ -21,7 +21,7 @@ def zico(
       batches: how many, at least 2.
       inputs: ``"gaussian"`` noise with random labels, or the user's ``"images"``, as
         in the paper.
-      weights: name in ``setups.WEIGHTS``; the paper's is PyTorch's default.
+      weights: name in ``WEIGHTS``; the paper's is PyTorch's default.
     """
     meter = gradient_stability().under(_setup(batches, inputs, weights))
 

@@ -21,7 +21,7 @@ def jacov(*, inputs: Inputs = "gaussian", weights: Weights = "kaiming") -> Proxy
 
     Args:
       inputs: ``"gaussian"`` noise, or the user's ``"images"``, as in the paper.
-      weights: name in ``setups.WEIGHTS``; PyTorch's default is ``"uniform"``.
+      weights: name in ``WEIGHTS``; PyTorch's default is ``"uniform"``.
     """
     meter = input_correlation().under(data_setup(inputs, weights=weights, loss="sum"))
 

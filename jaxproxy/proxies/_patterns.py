@@ -21,7 +21,7 @@ def naswot(*, inputs: Inputs = "gaussian", weights: Weights = "kaiming") -> Prox
 
     Args:
       inputs: ``"gaussian"`` noise, or the user's ``"images"``, as in the paper.
-      weights: name in ``setups.WEIGHTS``; PyTorch's default is ``"uniform"``.
+      weights: name in ``WEIGHTS``; PyTorch's default is ``"uniform"``.
     """
     meter = activation_kernel().under(data_setup(inputs, weights=weights))
     return Proxy(

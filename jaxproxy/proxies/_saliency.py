@@ -37,7 +37,7 @@ def grad_norm(
         in ZenNAS and AZ-NAS.
       inputs: ``"gaussian"`` noise with random labels, or the user's ``"images"`` with
         theirs, as in the paper.
-      weights: name in ``setups.WEIGHTS``; PyTorch's default is ``"uniform"``.
+      weights: name in ``WEIGHTS``; PyTorch's default is ``"uniform"``.
     """
     setup = data_setup(inputs, weights=weights)
     meter = gradient_norm("weights" if norm == "layers" else "all").under(setup)

@@ -260,12 +260,10 @@ def bind_pass(space: Space, fidelity: Fidelity, spec: Pass) -> BoundPass:
             ),
         )
     setup, loss = spec.setup, space.task.loss
-    if setup.norm not in space.norms:
-        raise ValueError(f"{space.name} has no network with norm={setup.norm}")
     mode = Mode(setup.weights, setup.norm)
-    network = plain = space.network(fidelity, mode)
+    network = plain = space.make_network(fidelity, mode)
     if any(meter.plain for meter in spec.whole):
-        plain = space.network(fidelity, mode._replace(plain=True))
+        plain = space.make_network(fidelity, mode._replace(plain=True))
     return BoundTaps(spec, network, plain, loss)
 
 

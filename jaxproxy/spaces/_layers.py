@@ -20,7 +20,7 @@ FIXED = (1 + EPS) ** -0.5
 
 
 def normalise(z: Array, scale: Array, bias: Array, norm: str) -> Array:
-    """BatchNorm of float[B, H, W, C] in a mode of ``setups.NORMS``."""
+    """BatchNorm of float[B, H, W, C] in a mode of ``NORMS``."""
     if norm == "batch":
         return batch_norm(z, scale, bias, EPS)
     if norm == "fixed":
@@ -60,7 +60,7 @@ def tapped_conv(
 def tapped_bn(
     name: str, x: Array, scale: Array, bias: Array, tap: Tap, norm: str
 ) -> Array:
-    """BatchNorm of float[B, ..., C] in a mode of ``setups.NORMS``, measured."""
+    """BatchNorm of float[B, ..., C] in a mode of ``NORMS``, measured."""
     x = tap(f"{name}.input", x, "bn_input")
     scale = tap.parameter(f"{name}.weight", scale, "bn_w")
     bias = tap.parameter(f"{name}.bias", bias, "bn_b")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxproxy.measure import NORMS, EqualWeights, Network
-from jaxproxy.spaces import _counting, _sampling
+from jaxproxy.spaces import _counting, _networks, _sampling
 from jaxproxy.spaces._mode import Mode
 from jaxproxy.spaces._records import Constraint, Counts, Graph, Isomorphism, Task
 from jaxproxy.types import PRESETS, Fidelity
@@ -69,14 +69,8 @@ class Space:
     crossover, neighbours = _sampling.crossover, _sampling.neighbours
     num_params, num_macs = _counting.num_params, _counting.num_macs
     num_tensors = _counting.num_tensors
-
-    def make_equal_weights(
-        self, fidelity: Fidelity, *, underflow: bool
-    ) -> EqualWeights:
-        """Returns the network of equal weights; ValueError if the space has none."""
-        if self.equal_weights is None:
-            raise ValueError(f"{self.name} has no network of equal weights")
-        return self.equal_weights(fidelity, underflow=underflow)
+    make_network = _networks.make_network
+    make_equal_weights = _networks.make_equal_weights
 
     def canonical(self, codes: np.ndarray) -> np.ndarray:
         """Returns the representatives of the isomorphism classes of codes."""

@@ -3,21 +3,26 @@
 import functools
 from collections.abc import Callable, Iterator
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
+from jaxproxy.measure import MeterSet, Tap
 from jaxproxy.proxies import PROXIES, Proxy, parse_proxy
 from jaxproxy.scoring import BlockScores, Scorer, make_scorer
-from jaxproxy.spaces import Space
+from jaxproxy.spaces import Mode, Space
 from jaxproxy.types import Fidelity
 
-_SMALL = Fidelity(width=4, cells=1, batch_size=4, resolution=8)
+SMALL = Fidelity(width=4, cells=1, batch_size=4, resolution=8)
 
 
 def check_space(space: Space, *, num: int = 50, seed: int = 0) -> None:
     """Raises ValueError if a space breaks its contract.
 
     Strings and codes must be inverse to each other, canonical forms idempotent and
-    valid, mutants different, counts positive integers, and the network finite.
+    valid, mutants different, counts integers, and the network must take a code and a
+    batch of the task, at the preset ``fast``.
 
     Args:
       space: what to check.
@@ -28,21 +33,40 @@ def check_space(space: Space, *, num: int = 50, seed: int = 0) -> None:
     codes = space.sample(rng, min(num, space.num_archs))
     for code in codes:
         text = space.to_str(code)
-        _require(np.array_equal(space.from_str(text), code), f"from_str({text!r})")
+        require(np.array_equal(space.from_str(text), code), f"from_str({text!r})")
         canonical = space.canonical(code)
         again = space.canonical(canonical)
-        _require(np.array_equal(again, canonical), f"canonical form of {text!r}")
+        require(np.array_equal(again, canonical), f"canonical form of {text!r}")
         space.check_codes(np.asarray(canonical)[None])
         mutant = space.mutate(rng, code)
-        _require((mutant != code).sum() == 1, f"mutant of {text!r}")
+        require((mutant != code).sum() == 1, f"mutant of {text!r}")
         child = space.crossover(rng, code, mutant)
         inherited = bool(((child == code) | (child == mutant)).all())
-        _require(inherited, f"child of {text!r} and a mutant")
+        require(inherited, f"child of {text!r} and a mutant")
         _check_graph(space, code)
         for count in _counts(space, code):
-            _require(bool(int(count) == count >= 0), f"counts of {text!r}")
+            require(bool(int(count) == count >= 0), f"counts of {text!r}")
     costs = space.cost(codes)
-    _require(costs.shape == (len(codes),) and bool((costs > 0).all()), "cost")
+    require(costs.shape == (len(codes),) and bool((costs > 0).all()), "cost")
+    _check_network(space)
+
+
+def _check_network(space: Space) -> None:
+    """Traces the network with a batch of the task; nothing is compiled."""
+    fidelity = space.presets["fast"]
+    space.check_fidelity(fidelity)
+    network, key = space.make_network(fidelity, Mode()), jax.random.key(0)
+
+    def outputs(code: Array) -> tuple[Array, Array]:
+        batch, tap = space.task.batch(key, fidelity), Tap(MeterSet(()))
+        logits = network.apply(network.init(key), batch.x, code, tap)
+        return logits, space.task.loss(logits, batch.y)
+
+    code = jax.ShapeDtypeStruct((len(space.choices),), jnp.int32)
+    logits, loss = jax.eval_shape(outputs, code)
+    floats = jnp.issubdtype(logits.dtype, jnp.floating)
+    require(floats, f"outputs of the network are floats, not {logits.dtype}")
+    require(loss.shape == (), "the loss is one number")
 
 
 def _counts(space: Space, code: np.ndarray) -> Iterator[np.ndarray]:
@@ -60,14 +84,14 @@ def _check_graph(space: Space, code: np.ndarray) -> None:
         return
     nodes, edges = space.graph(code)
     forward = all(0 <= source < target < len(nodes) for source, target, _ in edges)
-    _require(forward, f"graph of {space.to_str(code)!r}")
+    require(forward, f"graph of {space.to_str(code)!r}")
 
 
 def check_proxy(
     proxy: Proxy,
     space: Space,
     *,
-    fidelity: Fidelity = _SMALL,
+    fidelity: Fidelity = SMALL,
     num: int = 6,
     scorer: Scorer | None = None,
 ) -> None:
@@ -98,11 +122,11 @@ def check_proxy(
     whole = scorer.score(codes)
     scores, valid = whole.scores[proxy.name], whole.valid[proxy.name]
     shape = (num, len(scorer.seeds))
-    _require(scores.shape == shape, f"{proxy.name} gives one number a code and seed")
-    _require(bool(np.isfinite(scores).any()), f"{proxy.name} is finite somewhere")
+    require(scores.shape == shape, f"{proxy.name} gives one number a code and seed")
+    require(bool(np.isfinite(scores).any()), f"{proxy.name} is finite somewhere")
     flags = valid.shape == shape and valid.dtype == bool
-    _require(flags, f"{proxy.name} has one bool a score")
-    _require(bool(np.isfinite(scores[valid]).all()), f"valid {proxy.name} is finite")
+    require(flags, f"{proxy.name} has one bool a score")
+    require(bool(np.isfinite(scores[valid]).all()), f"valid {proxy.name} is finite")
     _check_readings(proxy, scorer, whole)
     # Other companions, another order, and blocks that are not full.
     for part in (np.arange(num)[::2], np.arange(num)[1::2][::-1]):
@@ -110,18 +134,18 @@ def check_proxy(
         same = np.allclose(
             again.scores[proxy.name], scores[part], rtol=1e-5, equal_nan=True
         ) and np.array_equal(again.valid[proxy.name], valid[part])
-        _require(same, f"{proxy.name} independent of blocks and order")
+        require(same, f"{proxy.name} independent of blocks and order")
 
 
 def _check_names(proxy: Proxy) -> None:
     """Checks what a proxy says of itself."""
     direction = isinstance(proxy.higher_is_better, bool)
-    _require(direction, f"higher_is_better of {proxy.name} is a bool")
+    require(direction, f"higher_is_better of {proxy.name} is a bool")
     if proxy.name.partition("(")[0] in PROXIES:
-        _require(bool(proxy.reference), f"{proxy.name} has a reference")
+        require(bool(proxy.reference), f"{proxy.name} has a reference")
         parsed = parse_proxy(proxy.name)
         again = (parsed.name, parsed.higher_is_better)
-        _require(again == (proxy.name, proxy.higher_is_better), f"name {proxy.name!r}")
+        require(again == (proxy.name, proxy.higher_is_better), f"name {proxy.name!r}")
 
 
 def _check_count(
@@ -129,31 +153,32 @@ def _check_count(
 ) -> None:
     """Checks what is counted on the host."""
     counts = np.asarray(count(codes))
-    _require(counts.shape == codes.shape[:1], f"{name} counts one number a code")
-    _require(bool(np.isfinite(counts).all()), f"{name} is finite")
+    require(counts.shape == codes.shape[:1], f"{name} counts one number a code")
+    require(bool(np.isfinite(counts).all()), f"{name} is finite")
     alone = [np.asarray(count(code[None]))[0] for code in codes]
-    _require(np.array_equal(alone, counts), f"{name} independent of blocks and order")
+    require(np.array_equal(alone, counts), f"{name} independent of blocks and order")
 
 
 def _check_readings(proxy: Proxy, scorer: Scorer, block: BlockScores) -> None:
     """Checks the shapes of what a run stores, and its zeros."""
     for meter in proxy.meters:
-        _require(meter.keep == (meter.name in block.readings), f"keep of {meter.name}")
+        require(meter.keep == (meter.name in block.readings), f"keep of {meter.name}")
         if not meter.keep:
             continue
         values, present = block.readings[meter.name], block.present[meter.name]
         codes, seeds, slots = len(present), len(scorer.seeds), scorer.layout[meter.name]
         mask = present.shape == (codes, len(slots)) and present.dtype == bool
-        _require(mask, f"{meter.name} has one bool a slot")
+        require(mask, f"{meter.name} has one bool a slot")
         # Batches, if there are several, come before slots.
         axes = [i for i in (2, 3) if values.shape[i : i + 1] == (len(slots),)]
         rows = values.shape[:2] == (codes, seeds) and bool(axes)
-        _require(rows, f"{meter.name} has a row for each slot")
+        require(rows, f"{meter.name} has a row for each slot")
         absent = (np.moveaxis(values, axis, 1)[~present] for axis in axes)
         zero = any(not rows.any() for rows in absent)
-        _require(zero, f"{meter.name} is zero where there is no slot")
+        require(zero, f"{meter.name} is zero where there is no slot")
 
 
-def _require(condition: bool, what: str) -> None:
+def require(condition: bool, what: str) -> None:
+    """Raises ValueError, saying which part of a contract is broken, if one is."""
     if not condition:
         raise ValueError(f"contract broken: {what}")

@@ -83,7 +83,7 @@ def compare(folder: Path) -> dict[str, float]:
 
 
 def _make_measure(space: Space, fidelity: Fidelity) -> Callable[..., Any]:
-    network = space.network(fidelity, Mode())
+    network = space.make_network(fidelity, Mode())
     meters = tuple(_meters().values())
 
     @jax.jit

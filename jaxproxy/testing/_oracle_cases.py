@@ -95,7 +95,7 @@ def _batch(x: np.ndarray, y: np.ndarray) -> Batch:
 
 def parameters(space: Space, case: Case, code: np.ndarray) -> Any:
     """The oracle's tensors in the place of a network's parameters."""
-    network = space.network(case.fidelity, Mode())
+    network = space.make_network(case.fidelity, Mode())
     variables = jax.eval_shape(network.init, jax.random.key(0))
     filled = jax.tree.map(lambda s: np.zeros(s.shape, np.float64), variables)
     for name, tensor in case.weights.items():

@@ -10,7 +10,7 @@ import pytest
 from helpers.command_line import CODES, SPACE, command, failed, score_counts
 
 from jaxproxy.analysis import Truth, ablate, correlate, kendall, rescore
-from jaxproxy.meters import ACTIVATIONS, covariance, variance
+from jaxproxy.meters import ACTIVATIONS, Layers, covariance, variance
 from jaxproxy.proxies import Proxy
 from jaxproxy.runs import Run
 
@@ -77,7 +77,9 @@ def test_written_options_stay_and_sets_differ(scored, truth):
 def test_a_proxy_of_ones_own(scored, truth):
     """A factory outside the table is ablated from readings others have taken."""
 
-    def energy(*, layers: str = "conv", over: Literal["sum", "max"] = "sum") -> Proxy:
+    def energy(
+        *, layers: Layers = "conv", over: Literal["sum", "max"] = "sum"
+    ) -> Proxy:
         meter = covariance(layers)
         return Proxy(
             "energy",
@@ -96,7 +98,7 @@ def test_a_proxy_of_ones_own(scored, truth):
     record = next(r for r in found.records if r.proxy == "energy")
     assert record.tau == kendall(own[known], accuracy[known])
 
-    def stranger(*, layers: str = "bn", over: Literal["sum"] = "sum") -> Proxy:
+    def stranger(*, layers: Layers = "bn", over: Literal["sum"] = "sum") -> Proxy:
         meter = variance(layers)
         return Proxy("stranger", meters=(meter,), score=lambda r: r[meter].sum())
 

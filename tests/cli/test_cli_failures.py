@@ -78,7 +78,7 @@ MISTAKES = {
     ),
     "no proxy": ("score nasbench201 --proxies", "at least one proxy"),
     "twice": ("score nasbench201 --proxies params params", "each once"),
-    "fidelity": ("score nasbench201 --resolution 10", "resolution .*4, got 10"),
+    "fidelity": ("score nasbench201 --resolution 10", "resolution .* of 4, not 10"),
     "seeds": ("score nasbench201 --seeds 0", "seeds"),
     "classes": ("score nasbench201 --num-classes 0", "num_classes must be positive"),
     "devices": ("score nasbench201 --devices 99", "devices=99, but .* has 4"),

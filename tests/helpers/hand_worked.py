@@ -9,7 +9,7 @@ from flax import nnx
 from jax import Array
 
 from jaxproxy.measure import (
-    BoundPass,
+    BoundTaps,
     Layout,
     Meter,
     Network,
@@ -18,9 +18,9 @@ from jaxproxy.measure import (
     Slot,
     Tap,
     cross_entropy,
-    join,
     make_passes,
     network_from_nnx,
+    read_passes,
 )
 from jaxproxy.proxies import Proxy
 from jaxproxy.types import Batch
@@ -71,8 +71,9 @@ def score(
     labels = jnp.zeros(x.shape[:2], int) if y is None else jnp.array(y)
     prepared = PassInputs(params, Batch(x, labels), jax.random.key(0))
     runs = make_passes(proxy.meters)
-    runners = [BoundPass(run, network, network, cross_entropy) for run in runs]
-    return _result(proxy, join([run.read(prepared, None)[0] for run in runners]))
+    bound = [BoundTaps(run, network, network, cross_entropy) for run in runs]
+    readings, _ = read_passes(bound, [prepared] * len(bound), None)
+    return _result(proxy, readings)
 
 
 def score_readings(proxy: Proxy, *values: Any) -> tuple[float, bool]:

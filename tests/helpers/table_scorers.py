@@ -1,5 +1,6 @@
 """Scorers of all proxies of the table: those with one setup share a program."""
 
+from dataclasses import replace
 from functools import cache
 
 from jaxproxy.proxies import PROXIES, Proxy, parse_proxy
@@ -17,7 +18,7 @@ _FEWER_BATCHES = {"xi_gsnr": {"batches": 2}}
 ELSEWHERE = ("dss",)
 _VARIANTS = ("grad_norm(norm=global)",)
 TABLE: dict[str, Proxy] = {
-    name: make(**_FEWER_BATCHES.get(name, {}))
+    name: replace(make(**_FEWER_BATCHES.get(name, {})), name=name)
     for name, make in PROXIES.items()
     if name not in ELSEWHERE
 } | {name: parse_proxy(name) for name in _VARIANTS}

@@ -10,6 +10,7 @@ from flax import linen, nnx
 from jax import lax
 
 from jaxproxy.measure import (
+    ActivationMeter,
     Meter,
     MeterSet,
     Network,
@@ -25,8 +26,11 @@ from jaxproxy.types import Batch
 
 LAYERS = ("conv", "bn", "linear")
 FORWARD = covariance(LAYERS, rows="raw")
-SALIENCY = Meter(
-    "saliency", LAYERS, "backward", lambda h, dh: jnp.abs(h.value * dh).sum()
+SALIENCY = ActivationMeter(
+    LAYERS,
+    lambda h: jnp.abs(h.value * h.gradient).sum(),
+    gradient=True,
+    name="saliency",
 )
 GRADIENT = gradient("all")
 METERS = (FORWARD, SALIENCY, GRADIENT)
@@ -186,7 +190,9 @@ def test_backward_readings_are_gradients_of_shifts(
 def test_backward_readings_are_finite_differences(model: Model) -> None:
     network, params, batch, names = model
     direction = jax.random.normal(jax.random.key(5), (4, 6, 6, 5))
-    meter = Meter("slope", ("conv",), "backward", lambda h, dh: _slope(direction, dh))
+    meter = ActivationMeter(
+        ("conv",), lambda h: _slope(direction, h.gradient), gradient=True, name="slope"
+    )
     slope = by_name(collect(network, params, batch, None, [meter]), meter)
 
     def loss(step: float) -> float:

@@ -11,9 +11,11 @@ from flax import linen, nnx
 from jax import lax
 
 from jaxproxy.measure import (
+    ActivationMeter,
     Meter,
     MeterSet,
     Network,
+    ParameterMeter,
     Readings,
     Tap,
     collect,
@@ -27,11 +29,17 @@ from jaxproxy.types import Batch
 
 GRADIENT = gradient("all")
 FORWARD = covariance("convlin", rows="raw")
-BACKWARD = Meter(
-    "saliency", ("linear",), "backward", lambda h, dh: jnp.abs(h.value * dh).sum()
+BACKWARD = ActivationMeter(
+    ("linear",),
+    lambda h: jnp.abs(h.value * h.gradient).sum(),
+    gradient=True,
+    name="saliency",
 )
-NORM = Meter(
-    "norm", ("linear_w", "other_w"), "gradient", lambda w, g: jnp.square(w).sum()
+NORM = ParameterMeter(
+    ("linear_w", "other_w", "other_b"),
+    lambda p: jnp.square(p.weight).sum(),
+    reads="gradient",
+    name="norm",
 )
 X = np.random.default_rng(1).standard_normal((4, 6)).astype(np.float32)
 BATCH = Batch(X, np.array([0, 1, 2, 0]))
@@ -225,7 +233,7 @@ def test_an_unused_parameter_has_no_gradient_but_is_measured() -> None:
     norms = by_name(readings, NORM)
     np.testing.assert_allclose(norms["unused.kernel"], (kernel**2).sum(), rtol=1e-6)
     np.testing.assert_allclose(norms["factors.1"], 36 * 2.0**2)
-    assert {s.name: s.kind for s in readings.slots(GRADIENT)}["scale"] == "other_w"
+    assert {s.name: s.kind for s in readings.slots(GRADIENT)}["scale"] == "other_b"
 
 
 def test_boxed_parameters_are_unboxed() -> None:
@@ -238,5 +246,5 @@ def test_a_tap_measures_nothing_that_no_meter_asks_for() -> None:
     tap = Tap(MeterSet((covariance("bn"),)))
     assert tap("a", X, "linear") is X
     assert tap.parameter("a.kernel", X, "linear_w") is X
-    assert tap.forward == []
-    assert tap.sinks == {}
+    assert tap.recorder.forward == []
+    assert tap.recorder.sinks == {}

@@ -13,7 +13,8 @@ from jax import Array
 import jaxproxy
 from jaxproxy.measure import (
     BoundPass,
-    Meter,
+    NetworkMeter,
+    ParameterMeter,
     PassInputs,
     Setup,
     collect_batches,
@@ -61,7 +62,9 @@ def test_a_forward_pass_needs_no_backward_pass():
 
 
 def test_two_meters_of_one_name():
-    twin = Meter("saliency(weights)", ("conv_w",), "weight", lambda w: w.sum())
+    twin = ParameterMeter(
+        ("conv_w",), lambda p: p.weight.sum(), name="saliency(weights)"
+    )
     with pytest.raises(ValueError, match="two different meters have one name"):
         make_passes([saliency(), twin])
 
@@ -203,7 +206,7 @@ def test_a_space_without_the_network_that_a_setup_needs():
 
 def test_what_runs_on_the_plain_network():
     space = jaxproxy.spaces.nasbench201()
-    own = Meter("own", (), "network", lambda model: model.batch.x)
+    own = NetworkMeter(lambda model: model.batch.x, name="own")
     meters = (tangent_kernel(), False), (gradient_flow(), False), (own, True)
     for meter, plain in meters:
         runner = bind_pass(space, SMALL, make_passes([meter])[0])

@@ -10,8 +10,10 @@ import pytest
 from flax import nnx
 
 from jaxproxy.measure import (
+    ActivationMeter,
     Meter,
     Network,
+    ParameterMeter,
     Readings,
     Slot,
     Tap,
@@ -24,9 +26,19 @@ from jaxproxy.types import Batch
 
 _FUNCTIONS = (lambda h: h, jax.nn.relu, jnp.tanh)
 
-SUM = Meter("sum", ("activation", "hidden"), "forward", lambda h: h.value.sum())
-SLOPE = Meter("slope", ("activation",), "backward", lambda h, dh: (h.value * dh).sum())
-SNIP = Meter("snip", ("linear_w",), "gradient", lambda w, g: jnp.abs(w * g).sum())
+SUM = ActivationMeter(("activation", "hidden"), lambda h: h.value.sum(), name="sum")
+SLOPE = ActivationMeter(
+    ("activation",),
+    lambda h: (h.value * h.gradient).sum(),
+    gradient=True,
+    name="slope",
+)
+SNIP = ParameterMeter(
+    ("linear_w",),
+    lambda p: jnp.abs(p.weight * p.gradient).sum(),
+    reads="gradient",
+    name="snip",
+)
 ALL = (SUM, SLOPE, SNIP)
 
 
@@ -143,7 +155,9 @@ def test_only_meters_of_gradients_need_a_loss(toy: tuple) -> None:
 
 def test_a_meter_redefined_under_its_name_is_measured_anew(toy: tuple) -> None:
     for factor in (1, 3):
-        meter = Meter("x", ("activation",), "backward", lambda h, dh, f=factor: _one(f))
+        meter = ActivationMeter(
+            ("activation",), lambda h, f=factor: _one(f), gradient=True, name="x"
+        )
         given = jax.jit(lambda c, m=meter: collect(*toy, c, [m]))(jnp.zeros(3, int))
         np.testing.assert_array_equal(given[meter], [factor] * 3)
 
@@ -159,20 +173,21 @@ class _Sparse(nnx.Module):
         del rngs
 
     def __call__(self, x: jax.Array, code: jax.Array, tap: Tap) -> jax.Array:
-        base = tap.advance(4)
+        base = tap.recorder.advance(4)
         late = tuple(Slot(f"late{i}", "hidden", base + 2 + i, 2) for i in range(2))
         early = (Slot("early", "hidden", base, 3),)
         present = jnp.stack([code[0] == 0, code[0] == 1])
         values = jnp.array([[1.0, 2.0], [jnp.nan, 4.0]])
-        tap.record(late, {"pair": values, "sum": values[:, 1]}, present)
-        tap.record(early, {"pair": jnp.array([[5.0, 6.0, 7.0]]), "sum": jnp.ones(1)})
+        tap.recorder.record(late, {"pair": values, "sum": values[:, 1]}, present)
+        one = {"pair": jnp.array([[5.0, 6.0, 7.0]]), "sum": jnp.ones(1)}
+        tap.recorder.record(early, one)
         tap("between", x, "hidden")
         return tap("last", x, "hidden")
 
 
 def test_rows_are_put_in_order_of_depth_and_absent_ones_are_zero() -> None:
     network = network_from_tapped(lambda rngs: _Sparse(rngs))
-    pair = Meter("pair", ("none of these",), "forward", lambda h: h.value)
+    pair = ActivationMeter(("none of these",), lambda h: h.value, name="pair")
     batch = Batch(jnp.ones((2, 3)), jnp.zeros(2, int))
     params = network.init(jax.random.key(0))
     given = collect(network, params, batch, jnp.array([0]), [SUM, pair])
@@ -210,7 +225,7 @@ def test_a_meter_that_is_not_there(readings_of: Callable) -> None:
             r"covariance\(conv\).* kinds \('conv',\); .* none of them",
         ),
         ([gradient("conv")], r"gradient\(conv\).* none of them"),
-        ([SUM, Meter("sum", ("linear",), "forward", _one)], "two different meters"),
+        ([SUM, ActivationMeter(("linear",), _one, name="sum")], "two different meters"),
     ],
 )
 def test_meters_that_cannot_be_taken(

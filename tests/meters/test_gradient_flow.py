@@ -6,12 +6,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen
 
-from jaxproxy.measure import Model, collect, cross_entropy, make_batch
-from jaxproxy.meters import gradient_flow, gradient_norm
-from jaxproxy.meters._network import _derivative, is_weight
+import jaxproxy
+from jaxproxy.measure import (
+    Model,
+    ParameterMeter,
+    collect,
+    cross_entropy,
+    make_batch,
+    network_from_linen,
+)
+from jaxproxy.meters import (
+    PARAMETERS,
+    accuracies_of_constants,
+    gradient_flow,
+    gradient_norm,
+)
+from jaxproxy.meters._network import _WEIGHTS, _derivative_along_weights
 from jaxproxy.spaces import SPACES, Mode, nasbench201
-from jaxproxy.types import Fidelity
+from jaxproxy.types import Batch, Fidelity
 
 TINY = Fidelity(width=3, cells=1, batch_size=4, resolution=8)
 CODES = [(3, 2, 3, 4, 1, 2), (2, 2, 3, 3, 4, 1), (0, 1, 0, 3, 0, 2)]
@@ -68,13 +82,16 @@ def test_a_derivative_is_the_slope_of_the_readings() -> None:
     """Of any meter of gradients, here by a difference in float64."""
     with jax.enable_x64(True):
         model = _model(CODES[0], plain=False)
-        direction = jax.tree.map(jnp.cos, model.params)
         meter = gradient_norm("conv")
-        slope = jax.jit(lambda: _derivative(model, meter, direction))()
+        slope = jax.jit(lambda: _derivative_along_weights(model, meter))()
 
         @jax.jit
         def moved(step: float) -> jax.Array:
-            params = jax.tree.map(lambda w, d: w + step * d, model.params, direction)
+            def grow(path: Any, leaf: jax.Array) -> jax.Array:
+                constant = path[-1].key in ("scale", "bias")
+                return leaf if constant else leaf * (1 + step)
+
+            params = jax.tree_util.tree_map_with_path(grow, model.params)
             given = model.network, params, model.batch, model.code, [meter]
             return collect(*given)[meter]
 
@@ -85,10 +102,72 @@ def test_a_derivative_is_the_slope_of_the_readings() -> None:
 
 @pytest.mark.parametrize("name", sorted(SPACES))
 def test_weights_are_what_is_drawn(name: str) -> None:
-    """By their names, which scales, biases and other constants must not have."""
+    """By the kinds that networks give their tensors; all others are constants."""
     fidelity = Fidelity(width=8, cells=1, batch_size=2, resolution=32)
-    params = SPACES[name]().network(fidelity, Mode()).init(jax.random.key(0))
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        last = str(getattr(path[-1], "key", getattr(path[-1], "idx", "")))
-        is_drawn = len(np.unique(leaf)) > 2
-        assert is_weight(last) == is_drawn, jax.tree_util.keystr(path)
+    space = SPACES[name]()
+    network = space.network(fidelity, Mode())
+    spread = ParameterMeter(
+        PARAMETERS["all"], lambda p: p.weight.max() - p.weight.min(), name="spread"
+    )
+    code = jnp.asarray(space.sample(np.random.default_rng(0), 1)[0])
+
+    @jax.jit
+    def read(code: jax.Array) -> Any:
+        params = network.init(jax.random.key(0))
+        if network.choose is not None:
+            params = network.choose(params, code)
+        batch = space.task.batch(jax.random.key(1), fidelity)
+        return collect(network, params, batch, code, [spread])
+
+    readings = read(code)
+    kinds = {slot.kind for slot in readings.slots(spread)}
+    assert kinds & {"conv_w", "linear_w"}
+    for slot, value, present in zip(
+        readings.slots(spread),
+        readings[spread],
+        readings.present(spread),
+        strict=True,
+    ):
+        # Where widths are data, what does not exist is 0, and constants spread too.
+        if present and not (value == 1 and slot.kind in ("bn_w", "ln_w")):
+            assert (slot.kind in _WEIGHTS) == (value > 0), slot
+
+
+def _named_norm(scale: str, shift: str) -> linen.Module:
+    """A network with a normalisation of its own, by the names of its parameters."""
+
+    class Norm(linen.Module):
+        @linen.compact
+        def __call__(self, x: jax.Array) -> jax.Array:
+            x = (x - x.mean(0)) / (x.std(0) + 0.1)
+            ones, zeros = linen.initializers.ones, linen.initializers.zeros
+            gain = self.param(scale, ones, (x.shape[-1],))
+            return x * gain + self.param(shift, zeros, (x.shape[-1],))
+
+    return linen.Sequential([linen.Dense(6), Norm(), linen.relu, linen.Dense(3)])
+
+
+def test_scales_and_shifts_are_told_by_what_they_are_and_not_by_name() -> None:
+    """``gamma`` and ``beta`` were taken for weights, ``scale`` and ``bias`` not."""
+    x = jax.random.normal(jax.random.key(0), (8, 4))
+    models = {"plain": ("scale", "bias"), "greek": ("gamma", "beta")}
+    found = jaxproxy.population(
+        {name: _named_norm(*names) for name, names in models.items()},
+        x,
+        ["grasp", "weight_agnostic", "snip", "ntk"],
+    )
+    assert not any(found.refused.values())
+    for name, (plain, greek) in found.scores.items():
+        assert np.isfinite(plain), name
+        np.testing.assert_allclose(plain, greek, rtol=1e-5, err_msg=name)
+
+
+def test_a_constant_leaves_scales_and_shifts_alone() -> None:
+    """Weights all 0 leave the shifts, here one of class 2, as the only output."""
+    x = jax.random.normal(jax.random.key(0), (8, 4))
+    network = network_from_linen(linen.Sequential([_named_norm("gamma", "beta")]), x)
+    params = network.init(jax.random.key(1))
+    dense = params["params"]["layers_0"]["layers_3"]
+    dense["bias"] = jnp.array([0.0, 0.0, 1.0])
+    model = Model(network, params, Batch(x, jnp.full(8, 2)), None, jax.random.key(2))
+    assert accuracies_of_constants((0.0, 1.0)).measure(model)[0] == 1

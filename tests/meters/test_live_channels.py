@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from jaxproxy import meters
-from jaxproxy.measure import Activation, Meter, MeterSet, Tap
+from jaxproxy.measure import (
+    Activation,
+    ActivationMeter,
+    Meter,
+    MeterSet,
+    ParameterMeter,
+    Recorder,
+    Tap,
+)
 
 LIVE, WIDE = 3, 8
 FORWARD = (
@@ -45,6 +53,7 @@ WHOLE = {
     "accuracies_of_constants",
     "accuracies_of_draws",
     "classes",
+    "equal_weights_outputs",
     "first_slopes",  # of elements: it sees no channels
     "fisher_spectrum",
     "gradient_flow",
@@ -81,7 +90,7 @@ def same(wide: jax.Array, narrow: jax.Array) -> None:
 def test_every_meter_is_here() -> None:
     here = (*FORWARD, *BACKWARD, *WEIGHT, *GRADIENT)
     named = {m.name.partition("(")[0] for m in here}
-    factories = {n for n in meters.__all__ if n[0].islower()}
+    factories = {n for n in meters.__all__ if n[0].islower()} - {"meter"}
     assert named | WHOLE == factories
 
 
@@ -103,9 +112,12 @@ def test_all_channels_live_is_as_not_said(meter: Meter, images: np.ndarray) -> N
 @pytest.mark.parametrize("meter", BACKWARD, ids=lambda m: m.name)
 def test_backward(meter: Meter, images: np.ndarray) -> None:
     cotangent = np.random.default_rng(1).standard_normal(images.shape, np.float32)
-    narrow = meter.measure(Activation(jnp.asarray(images)), jnp.asarray(cotangent))
+    narrow = meter.measure(
+        Activation(jnp.asarray(images)).with_gradient(jnp.asarray(cotangent))
+    )
     activation = Activation(jnp.asarray(widened(images)), live=jnp.int32(LIVE))
-    same(meter.measure(activation, jnp.asarray(widened(cotangent))), narrow)
+    wide = activation.with_gradient(jnp.asarray(widened(cotangent)))
+    same(meter.measure(wide), narrow)
 
 
 @pytest.mark.parametrize("size", [1, 3])
@@ -146,23 +158,31 @@ def test_a_constant_channel_still_counts() -> None:
 
 def test_taps_hand_the_number_on() -> None:
     """Also users' own meters, which take an activation or a weight and its gradient."""
-    own = Meter("own", ("conv",), "forward", lambda a: jnp.asarray(a.size, jnp.float32))
-    plain = Meter("plain", ("conv_w",), "gradient", lambda w, g: (w * g).sum())
+    own = ActivationMeter(
+        ("conv",), lambda a: jnp.asarray(a.size, jnp.float32), name="own"
+    )
+    plain = ParameterMeter(
+        ("conv_w",),
+        lambda p: (p.weight * p.gradient).sum(),
+        reads="gradient",
+        name="plain",
+    )
     asked = MeterSet((own, plain, meters.gradient(), meters.fisher_information()))
     x = jnp.asarray(widened(np.arange(6, dtype=np.float32).reshape(2, 3)))
     tap = Tap(asked)
 
     def loss(sinks: dict | None, live: jax.Array) -> jax.Array:
         nonlocal tap
-        tap = Tap(asked, sinks)
+        tap = Tap(Recorder(asked, sinks))
         w = tap.parameter("w", x, "conv_w", 2 * live)
         return jnp.square(tap("y", w, "conv", live)).sum()
 
     live = jnp.int32(LIVE)
     loss(None, live)
-    sinks = {n: {k: r.values for k, r in rows.items()} for n, rows in tap.sinks.items()}
+    asked_for = tap.recorder.sinks.items()
+    sinks = {n: {k: r.values for k, r in rows.items()} for n, rows in asked_for}
     read = jax.grad(loss)(sinks, live)
-    assert [rows.values["own"].tolist() for rows in tap.forward] == [[LIVE]]
+    assert [rows.values["own"].tolist() for rows in tap.recorder.forward] == [[LIVE]]
     elements = 2 * np.arange(6.0)
     gradient = read["w"]["conv_w"]
     np.testing.assert_allclose(

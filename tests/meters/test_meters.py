@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxproxy.measure import Activation, Meter, MeterSet
+from jaxproxy.measure import Activation, Meter, MeterSet, Parameter
 from jaxproxy.meters import (
     ACTIVATIONS,
     PARAMETERS,
@@ -154,19 +154,19 @@ def test_one_image_has_no_covariance_of_images() -> None:
 @pytest.mark.parametrize("shape", [(3, 3, 4, 6), (7, 5), (9,)], ids=str)
 def test_gradient_is_numpys_spread(shape: tuple[int, ...]) -> None:
     grad = np.random.default_rng(3).standard_normal(shape).astype(np.float32) - 0.5
-    given = gradient().measure(jnp.ones(shape), jnp.asarray(grad))
+    given = gradient().measure(Parameter(jnp.ones(shape), jnp.asarray(grad)))
     expected = grad.std(ddof=1, dtype=float), np.abs(grad).max()
     np.testing.assert_allclose(given, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(1,), ()], ids=str)
 def test_gradient_of_one_number_has_no_spread(shape: tuple[int, ...]) -> None:
-    given = gradient().measure(jnp.ones(shape), jnp.full(shape, -2.0))
+    given = gradient().measure(Parameter(jnp.ones(shape), jnp.full(shape, -2.0)))
     np.testing.assert_array_equal(given, [0, 2])
 
 
 def test_gradient_of_zeros_is_zero() -> None:
-    given = gradient().measure(jnp.ones((3, 2)), jnp.zeros((3, 2)))
+    given = gradient().measure(Parameter(jnp.ones((3, 2)), jnp.zeros((3, 2))))
     np.testing.assert_array_equal(given, [0, 0])
 
 
@@ -224,7 +224,7 @@ def test_a_set_of_meters_finds_those_of_a_phase_and_kind() -> None:
 @pytest.mark.parametrize("make", [covariance, spectrum, renyi_entropy])
 def test_unknown_layers(make: Callable[..., Meter]) -> None:
     choices = ".*".join(sorted(ACTIVATIONS))
-    with pytest.raises(ValueError, match=f"unknown taps 'convs'; .*{choices}"):
+    with pytest.raises(ValueError, match=f"unknown layers 'convs'; .*{choices}"):
         make("convs")
 
 

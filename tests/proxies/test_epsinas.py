@@ -1,20 +1,21 @@
 """epsinas against PyTorch, a full-width network and what theory says."""
 
+import dataclasses
 import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.equal_weights import make_program
 
 from jaxproxy.measure import MeterSet, Tap
 from jaxproxy.proxies import epsinas, grey_images, search_weights
 from jaxproxy.proxies._epsinas import dispersion
-from jaxproxy.spaces import Mode
+from jaxproxy.spaces import Mode, nasbench201
 from jaxproxy.spaces import _equal_weights as equal_weights
 from jaxproxy.spaces._nasbench201 import _equal_weights as collapse
 from jaxproxy.spaces._nasbench201._canonical import canonical
@@ -25,11 +26,7 @@ from jaxproxy.types import Batch, Fidelity
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 SMALL = Fidelity(width=4, cells=1)
 CODES = np.random.default_rng(3).integers(0, 5, (40, 6)).astype(np.int32)
-SPACE = SimpleNamespace(
-    name="nasbench201",
-    equal_weights=collapse.equal_weights,
-    sample=lambda rng, n: enumerate_codes()[rng.choice(15625, n, replace=False)],
-)
+SPACE = nasbench201()
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -44,7 +41,7 @@ def scorer(fidelity: Fidelity, **options: object) -> Callable:
     @jax.jit
     def scores(images: jax.Array, codes: jax.Array) -> jax.Array:
         batch = Batch(images, jnp.zeros(len(images), jnp.int32))
-        return jax.lax.map(proxy.program(SPACE, fidelity, batch), codes)
+        return jax.lax.map(make_program(proxy, SPACE, fidelity, batch), codes)
 
     return scores
 
@@ -279,10 +276,10 @@ def test_traces_once() -> None:
         traces.append(underflow)
         return collapse.equal_weights(fidelity, underflow=underflow)
 
-    space = SimpleNamespace(name="counted", equal_weights=counted)
+    space = dataclasses.replace(SPACE, equal_weights=counted)
     batch = Batch(jnp.asarray(noise(3, 8, 8, 3)), jnp.zeros(3, jnp.int32))
     with jax.enable_x64(True):
-        program = epsinas().program(space, SMALL, batch)
+        program = make_program(epsinas(), space, SMALL, batch)
         scores = jax.jit(lambda codes: jax.lax.map(program, codes))
         for codes in (CODES[:7], CODES[7:14]):
             assert scores(jnp.asarray(codes)).dtype == jnp.float64
@@ -306,9 +303,14 @@ def test_mistakes() -> None:
             stem(jnp.zeros((2, 3, 8, 8)), jnp.ones(()))
         with pytest.raises(ValueError, match="multiple of 4 from 8, got 10"):
             stem(jnp.zeros((2, 10, 10, 3)), jnp.ones(()))
-        flat = SimpleNamespace(name="flat", equal_weights=None)
+        flat = dataclasses.replace(SPACE, name="flat", equal_weights=None)
         with pytest.raises(ValueError, match="which flat does not have"):
-            epsinas().program(flat, SMALL, Batch(jnp.zeros((2, 8, 8, 3)), None))
+            make_program(
+                epsinas(),
+                flat,
+                SMALL,
+                Batch(jnp.zeros((2, 8, 8, 3)), jnp.zeros(2, int)),
+            )
     images = noise(2, 8, 8, 3)
     with pytest.raises(ValueError, match=r"low < high, got \(0, -7\)"):
         search_weights(SPACE, images, exponents=(0, -7))

@@ -69,7 +69,8 @@ def test_weight_agnostic() -> None:
     # Logits (v x, 0). Images 1, 2, -1 of classes 0, 1, 1: a positive v answers 0, 0, 1,
     # a negative one 1, 1, 0, which is right for 2 and for 1 of 3.
     def apply(params: Any, x: Array, code: Array | None, tap: Tap) -> Array:
-        return jnp.concatenate([x * params["kernel"], jnp.zeros_like(x)], axis=1)
+        kernel = tap.parameter("kernel", params["kernel"], "linear_w")
+        return jnp.concatenate([x * kernel, jnp.zeros_like(x)], axis=1)
 
     proxy = proxies.weight_agnostic(values=(-1.0, 1.0, 2.0))
     params = {"kernel": jnp.zeros(())}

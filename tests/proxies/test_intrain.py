@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ from jaxproxy.measure import Meter, Network, Readings, Tap, collect
 from jaxproxy.meters import ACTIVATIONS, PARAMETERS, covariance, gradient
 from jaxproxy.ops import avg_pool, batch_norm, conv
 from jaxproxy.proxies import Proxy, capacity, gamma, gradient_health, intrain
-from jaxproxy.proxies._intrain import COUPLINGS, DEAD, DEPTHS
+from jaxproxy.proxies._intrain import DEPTHS, Coupling, Dead
 from jaxproxy.types import Batch
 
 CORNERS = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]], np.float32)
@@ -119,10 +120,10 @@ def readings() -> dict[str, Readings]:
 
 def _variants() -> list[Proxy]:
     made: list[Proxy] = []
-    rest = {"dead": DEAD, "depth": DEPTHS}
+    rest = {"dead": get_args(Dead), "depth": DEPTHS}
     for values in itertools.product(*rest.values()):
         options = dict(zip(rest, values, strict=True))
-        for coupling, params in itertools.product(COUPLINGS, PARAMETERS):
+        for coupling, params in itertools.product(get_args(Coupling), PARAMETERS):
             made.append(intrain(coupling=coupling, params=params, **options))
         for factory in (capacity, intrain):
             made += [factory(layers=layers, **options) for layers in ACTIVATIONS]
@@ -157,7 +158,7 @@ def test_a_dead_layer_counts_as_its_largest_ratio_or_not_at_all(
     np.testing.assert_allclose(given, (first + math.log(4)) / math.log(3), rtol=1e-5)
     np.testing.assert_allclose(capacity().score(dead), first / math.log(2), rtol=1e-5)
     # A layer that is alive does not care.
-    for mode in DEAD:
+    for mode in get_args(Dead):
         np.testing.assert_array_equal(
             gamma(live, meter, dead=mode), gamma(live, meter, dead="live")
         )
@@ -179,7 +180,7 @@ def test_dead_parameters_count_zero(readings: dict[str, Readings]) -> None:
 
 
 def test_nan_is_not_taken_for_a_dead_layer(readings: dict[str, Readings]) -> None:
-    for dead in DEAD:
+    for dead in get_args(Dead):
         assert math.isnan(intrain(dead=dead).score(readings["broken"]))
         assert math.isnan(capacity(dead=dead).score(readings["broken"]))
 
@@ -211,7 +212,7 @@ def test_scale_of_weights_before_batch_norm_does_not_matter(
 def test_capacity_is_intrains_gamma_over_log_depth(
     readings: dict[str, Readings],
 ) -> None:
-    for name, dead in itertools.product(("live", "dead"), DEAD):
+    for name, dead in itertools.product(("live", "dead"), get_args(Dead)):
         total, count = gamma(readings[name], covariance("conv"), dead=dead)
         given = capacity(dead=dead).score(readings[name])
         np.testing.assert_allclose(given, total / jnp.log(count + 1), rtol=1e-6)
@@ -234,7 +235,7 @@ def test_ratio_of_small_and_large_activations(scale: float) -> None:
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("layers", "unknown taps 'x'; .*convlin"),
+        ("layers", "unknown layers 'x'; .*convlin"),
         ("depth", "unknown depth 'x'; .*linear.*log.*none.*sqrt"),
         ("dead", "unknown dead 'x'; .*live.*paper"),
         ("rows", "unknown rows 'x'; .*images"),
@@ -250,5 +251,5 @@ def test_unknown_options(
 def test_unknown_options_of_intrain_alone() -> None:
     with pytest.raises(ValueError, match=r"unknown coupling 'x'; .*gamma.*product"):
         intrain(coupling="x")
-    with pytest.raises(ValueError, match=r"unknown taps 'x'; .*weights"):
+    with pytest.raises(ValueError, match=r"unknown params 'x'; .*weights"):
         intrain(params="x")

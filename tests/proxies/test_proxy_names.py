@@ -3,7 +3,7 @@
 import pytest
 
 from jaxproxy.measure import Meter
-from jaxproxy.meters import covariance, gradient
+from jaxproxy.meters import covariance, equal_weights_outputs, gradient
 from jaxproxy.proxies import PROXIES, Proxy, parse_proxy
 
 
@@ -32,7 +32,10 @@ def test_every_proxy_has_its_name(name: str) -> None:
             "capacity(layers=relu:pool,rows=raw)",
             (covariance(("relu", "pool"), rows="raw"),),
         ),
-        ("epsinas(mode=stable,weights=1e-7:1)",) * 2 + ((),),
+        (
+            *("epsinas(mode=stable,weights=1e-7:1)",) * 2,
+            (equal_weights_outputs(mode="stable", weights=(1e-7, 1)),),
+        ),
     ],
 )
 def test_variants_by_text(text: str, name: str, meters: tuple[Meter, ...]) -> None:
@@ -55,7 +58,7 @@ def test_variants_by_text(text: str, name: str, meters: tuple[Meter, ...]) -> No
         ("intrain(live)", "unknown option 'live' of intrain"),
         ("intrain(dead=live,dead=paper)", "option 'dead' of intrain is given twice"),
         ("intrain(dead=alive)", "unknown dead 'alive'"),
-        ("intrain(layers=3)", "unknown taps 3"),
+        ("intrain(layers=3)", "unknown layers 3"),
         ("epsinas(weights=1)", r"'epsinas\(weights=1\)'.*int"),
     ],
 )

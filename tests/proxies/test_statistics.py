@@ -55,7 +55,7 @@ def test_participation_by_hand(over: str, expected: float) -> None:
 
 def test_relative_participation_by_hand() -> None:
     # A full covariance has 1, whatever its size.
-    given = participation(over="mean", relative="yes").score(_readings([1, 1, 1, 1]))
+    given = participation(over="mean", relative=True).score(_readings([1, 1, 1, 1]))
     np.testing.assert_allclose(given, 2 / 4, rtol=1e-5)
 
 
@@ -116,10 +116,10 @@ def test_direction_of_a_reading() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"layers": "x"}, "unknown taps 'x'; .*cell"),
+        ({"layers": "x"}, "unknown layers 'x'; .*cell"),
         ({"over": "x"}, "unknown over 'x'; .*slope.*sqrt"),
         ({"prefer": "x"}, "unknown prefer 'x'; .*less.*more"),
-        ({"relative": "x"}, "unknown relative 'x'; .*no.*yes"),
+        ({"relative": "x"}, "'relative' of participation must be True or False"),
     ],
 )
 def test_unknown_options(options: dict[str, str], message: str) -> None:

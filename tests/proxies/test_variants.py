@@ -4,35 +4,41 @@ from typing import Literal, get_args
 
 import pytest
 
-from jaxproxy.meters import ACTIVATIONS, PARAMETERS, covariance, gradient
-from jaxproxy.proxies import PROXIES, Proxy, _intrain, parse_proxy
-from jaxproxy.proxies._variants import choices, variants
+from jaxproxy.meters import ACTIVATIONS, PARAMETERS, Layers, covariance, gradient
+from jaxproxy.options import choices_of
+from jaxproxy.proxies import PROXIES, Proxy, _intrain, parse_proxy, variants
 
 
 def test_choices_are_literals_and_groups_of_taps():
     def factory(
         *,
-        layers: str = "conv",
+        layers: Layers = "conv",
         mode: Literal["a", "b"] = "a",
         power: Literal[1, 2] = 1,
+        strict: bool = False,
         name: str = "x",
         eps: float = 1e-8,
     ) -> Proxy: ...
 
-    assert choices(factory) == {"layers": tuple(ACTIVATIONS), "mode": ("a", "b")}
-    assert choices(PROXIES["params"]) == {}
+    assert choices_of(factory) == {
+        "layers": tuple(ACTIVATIONS),
+        "mode": ("a", "b"),
+        "power": (1, 2),
+        "strict": (False, True),
+    }
+    assert choices_of(PROXIES["params"]) == {}
 
 
 @pytest.mark.parametrize("name", PROXIES)
 def test_every_declared_choice_makes_a_proxy(name):
     """A choice that the factory does not know would be an error in every grid."""
-    for option, values in choices(PROXIES[name]).items():
+    for option, values in choices_of(PROXIES[name]).items():
         for value in values:
             assert parse_proxy(f"{name}({option}={value})").name
 
 
 def test_intrain_declares_all_it_knows():
-    found = choices(PROXIES["intrain"])
+    found = choices_of(PROXIES["intrain"])
     assert list(found) == ["layers", "params", "dead", "coupling", "depth", "rows"]
     assert found["params"] == tuple(PARAMETERS)
     assert found["depth"] == tuple(_intrain.DEPTHS)
@@ -67,7 +73,7 @@ def test_a_variant_is_named_by_what_differs_from_the_default():
 def test_a_factory_that_is_in_no_table():
     """A user's proxy has the variants that its own annotations declare."""
 
-    def mine(*, layers: str = "conv", how: Literal["a", "b"] = "a") -> Proxy:
+    def mine(*, layers: Layers = "conv", how: Literal["a", "b"] = "a") -> Proxy:
         meter = covariance(layers)
         sign = {"a": 1, "b": -1}[how]
         return Proxy(

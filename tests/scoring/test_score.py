@@ -13,12 +13,24 @@ from flax import nnx
 from helpers.blocks import assert_same, rows
 
 import jaxproxy
-from jaxproxy.measure import Meter, Network, Tap, make_batch, network_from_tapped
+from jaxproxy.measure import (
+    DEFAULT,
+    ActivationMeter,
+    EqualWeights,
+    Model,
+    Network,
+    NetworkMeter,
+    Setup,
+    Tap,
+    make_batch,
+    network_from_tapped,
+)
+from jaxproxy.meters import equal_weights_outputs, weight_norm
 from jaxproxy.proxies import Proxy, intrain, params
 from jaxproxy.scoring import BlockScores, Scorer, make_scorer
 from jaxproxy.scoring._program import BlockProgram
 from jaxproxy.spaces import Counts, Mode, Space, Task
-from jaxproxy.types import Batch, Fidelity
+from jaxproxy.types import Fidelity
 
 OPS = ("skip", "relu", "tanh")
 FUNCTIONS = (lambda h: h, jax.nn.relu, jnp.tanh)
@@ -58,8 +70,8 @@ PROXIES = ("intrain", "capacity(dead=paper)")
 
 def smooth(*, sign: float = 1.0) -> Proxy:
     """Mean square of layer outputs, of those where it is above a half; or NaN."""
-    squares = Meter(
-        "mean_square", ("conv",), "forward", lambda h: jnp.square(h.value).mean()
+    squares = ActivationMeter(
+        ("conv",), lambda h: jnp.square(h.value).mean(), name="mean_square"
     )
 
     def score(readings: Any) -> jax.Array:
@@ -187,43 +199,84 @@ def test_own_proxy_next_to_others(
     np.testing.assert_allclose(own[~dead], squares.sum(-1)[~dead], rtol=1e-5)
 
 
-def _probe(name: str, *, x64: bool, inputs: str = "gaussian") -> Proxy:
-    """A program that shows what it is given."""
-
-    def program(space: Space, fidelity: Fidelity, batch: Batch) -> Callable:
-        dtype = jnp.float64 if x64 else jnp.float32
-        x, y = batch.x.astype(dtype), batch.y.astype(dtype)
-        return lambda code: x.mean() + 10 * y.sum() + code[0].astype(dtype) / 3
-
-    return Proxy(name, program=program, x64=x64, inputs=inputs)
+def _show(model: Model) -> jax.Array:
+    x, y = model.batch
+    return x.mean() + 10 * y.sum().astype(x.dtype) + model.code[0].astype(x.dtype) / 3
 
 
-@pytest.mark.parametrize("x64", [False, True])
+def _probe(setup: Setup = DEFAULT) -> Proxy:
+    """A meter of the network as a whole that shows what it is given."""
+    meter = NetworkMeter(_show, name="shown").under(setup)
+    return Proxy("probe", meters=(meter,), score=lambda r: r[meter][0])
+
+
 @pytest.mark.parametrize("others", [(), ("capacity",)], ids=["alone", "beside"])
-def test_a_program_gets_the_seeds_batches(
-    toy: Callable[..., Scorer], x64: bool, others: tuple
+def test_a_meter_of_the_network_gets_the_seeds_batches(
+    toy: Callable[..., Scorer], others: tuple
 ) -> None:
-    scorer = toy([_probe("meters", x64=x64), *others], seeds=[0, 3])
-    given = scorer.score_block(CODES).scores["meters"]
-    dtype = np.float64 if x64 else np.float32
+    scorer = toy([_probe(), *others], seeds=[0, 3])
+    given = scorer.score_block(CODES).scores["probe"]
     for column, seed in zip(given.T, scorer.seeds, strict=True):
         _, key = jax.random.split(jax.random.key(seed))
         x, y = make_batch(key, TINY, 5)
         expected = np.asarray(x, float).mean() + 10 * int(y.sum()) + CODES[:, 0] / 3
-        rtol = 10 * np.finfo(dtype).eps
-        np.testing.assert_allclose(column, expected, rtol)
-        if x64:
-            assert (column != column.astype(np.float32)).any()
-    assert scorer.num_traces == 1 + len(others)
+        np.testing.assert_allclose(column, expected, 10 * np.finfo(np.float32).eps)
+    assert scorer.num_traces == 1
 
 
-def test_a_program_gets_the_users_images(toy: Callable[..., Scorer]) -> None:
-    images = np.random.default_rng(0).standard_normal((6, 4, 4, 3))
-    proxy = _probe("meters", x64=True, inputs="images")
-    given = toy([proxy], images=images, seeds=2).score_block(CODES).scores["meters"]
+def test_a_meter_of_the_network_gets_the_users_images(
+    toy: Callable[..., Scorer],
+) -> None:
+    images = np.random.default_rng(0).standard_normal((4, 4, 4, 3))
+    proxy = _probe(Setup(inputs="images"))
+    given = toy([proxy], images=images, seeds=2).score_block(CODES).scores["probe"]
     assert given.shape == (5, 2)
     expected = images.astype(np.float32).mean(dtype=float) + CODES[:, 0] / 3
+    np.testing.assert_allclose(given, expected[:, None].repeat(2, 1), rtol=1e-5)
+
+
+def _outputs(fidelity: Fidelity, *, underflow: bool) -> EqualWeights:
+    """A "network" of equal weights that shows what it is given."""
+
+    def stem(images: jax.Array, weight: jax.Array) -> jax.Array:
+        return images.astype(jnp.float64).mean((1, 2, 3)) * weight
+
+    def logits(state: jax.Array, code: jax.Array, weight: jax.Array) -> jax.Array:
+        return state + code[0].astype(jnp.float64) / 3
+
+    return EqualWeights(stem, logits, (1.0, 2.0))
+
+
+@pytest.mark.parametrize("others", [(), ("capacity",)], ids=["alone", "beside"])
+def test_a_pass_of_equal_weights_gets_all_images_in_float64(others: tuple) -> None:
+    meter = equal_weights_outputs()
+    proxy = Proxy("sums", meters=(meter,), score=lambda r: r[meter][0].sum())
+    space = dataclasses.replace(TOY, equal_weights=_outputs)
+    images = np.random.default_rng(0).standard_normal((6, 4, 4, 3))
+    scorer = make_scorer(
+        space,
+        [proxy, *others],
+        fidelity=TINY,
+        block_size=8,
+        images=images,
+        seeds=2,
+    )
+    given = scorer.score_block(CODES).scores["sums"]
+    assert given.shape == (5, 2)
+    shown = images.astype(np.float32).astype(float).mean((1, 2, 3)).sum()
+    expected = 3 * shown + 12 * CODES[:, 0] / 3
     np.testing.assert_allclose(given, expected[:, None].repeat(2, 1), rtol=1e-12)
+    assert (given != given.astype(np.float32)).any()
+    assert scorer.num_traces == 1 + len(others)
+    assert scorer.meters[-1].name == "equal_weights_outputs@inputs=images"
+
+
+def test_a_proxy_of_two_precisions_is_refused() -> None:
+    mixed = equal_weights_outputs(), weight_norm()
+    proxy = Proxy("mixed", meters=mixed, score=lambda r: r[mixed[1]].sum())
+    space = dataclasses.replace(TOY, equal_weights=_outputs)
+    with pytest.raises(ValueError, match="'mixed' reads networks of equal weights and"):
+        make_scorer(space, [proxy], fidelity=TINY)
 
 
 def test_a_description_defines_the_numbers_and_is_json(

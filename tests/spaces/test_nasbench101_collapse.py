@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.equal_weights import make_program
 
 from jaxproxy.proxies import epsinas
 from jaxproxy.proxies._epsinas import dispersion
@@ -78,9 +79,8 @@ def images() -> np.ndarray:
 
 def test_scores_are_those_of_all_channels(images: np.ndarray) -> None:
     with jax.enable_x64(True):
-        program = epsinas(mode="stable").program(
-            SPACE, SMALL, Batch(jnp.asarray(images), jnp.zeros(6, jnp.int32))
-        )
+        batch = Batch(jnp.asarray(images), jnp.zeros(6, jnp.int32))
+        program = make_program(epsinas(mode="stable"), SPACE, SMALL, batch)
         ours = jax.jit(lambda c: jax.lax.map(program, c))(jnp.asarray(codes()))
         theirs = [
             dispersion(*(full_width(images, code, w) for w in WEIGHTS))
@@ -98,7 +98,7 @@ def test_float32_loses_what_it_loses(images: np.ndarray) -> None:
     with jax.enable_x64(True):
         batch = Batch(jnp.asarray(images), jnp.zeros(6, jnp.int32))
         paper, stable = (
-            epsinas(mode=mode, weights=weights).program(SPACE, SMALL, batch)(
+            make_program(epsinas(mode=mode, weights=weights), SPACE, SMALL, batch)(
                 jnp.asarray(codes()[5])
             )
             for mode in ("paper", "stable")

@@ -147,7 +147,7 @@ def test_same_readings_as_a_plain_network(name: str) -> None:
     matrix, ops = graph(name)
     code = nb101.from_matrix(matrix, ops)
     block = scorer().score(code[None])
-    (prepared,) = scorer()._program._seeded[0]
+    (prepared,) = scorer()._programs[0]._seeded[0]
     plain = Network(lambda key: None, _Plain(matrix, ops))
     theirs = jax.jit(
         lambda: collect(plain, prepared.params, prepared.batch, None, METERS)

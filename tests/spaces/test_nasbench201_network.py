@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 from references.plain_nasbench201 import moments, show, spread
 
-from jaxproxy.measure import Meter, Readings, collect_batches
+from jaxproxy.measure import (
+    ActivationMeter,
+    Meter,
+    Readings,
+    collect_batches,
+)
 from jaxproxy.measure._collect import make_scratch
 from jaxproxy.meters import covariance, gradient
 from jaxproxy.ops import _tiles
@@ -41,14 +46,15 @@ CUT = ("relu", "conv", "bn", "linear")
 TRACES = covariance((*CUT, "cell", "reduction", "pool", "skip", "none"))
 RAW = covariance(CUT, rows="raw")  # of values; the traces are mostly of moments
 GRADIENT = gradient("all")
-LOGITS = Meter("logits", ("linear",), "forward", lambda h: h.value)
+LOGITS = ActivationMeter(("linear",), lambda h: h.value, name="logits")
 
 
-def _saliency(h: Any, dh: jax.Array) -> jax.Array:
+def _saliency(h: Any) -> jax.Array:
+    dh = h.gradient
     return jnp.stack([jnp.abs(h.value * dh).sum(), jnp.square(dh).sum()])
 
 
-SALIENCY = Meter("saliency", CUT, "backward", _saliency)
+SALIENCY = ActivationMeter(CUT, _saliency, gradient=True, name="saliency")
 METERS = (TRACES, RAW, GRADIENT, SALIENCY, LOGITS)
 
 

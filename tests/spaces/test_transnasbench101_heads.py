@@ -18,6 +18,7 @@ from jaxproxy.measure import (
     MeterSet,
     Model,
     Network,
+    Recorder,
     Tap,
     collect,
     cross_entropy,
@@ -39,11 +40,11 @@ METERS = (meters.covariance("conv"), meters.gradient("weights"))
 NONE = np.zeros(6, int)
 
 
-class _Recorder(Tap):
+class _Shapes(Tap):
     """Notes shapes."""
 
     def __init__(self) -> None:
-        super().__init__(MeterSet(()), planning=True)
+        super().__init__(Recorder(MeterSet(()), planning=True))
         self.activations: dict[str, tuple[int, ...]] = {}
         self.parameters: dict[str, tuple[int, ...]] = {}
 
@@ -60,9 +61,9 @@ class _Recorder(Tap):
         return super().parameter(name, weight, kind, size)
 
 
-def _recorded(task: str, side: int) -> tuple[_Recorder, tuple[int, ...]]:
+def _recorded(task: str, side: int) -> tuple[_Shapes, tuple[int, ...]]:
     """What the head taps behind 512 channels, and the shape of its output."""
-    tap, rows = _Recorder(), host.TILES if task == "jigsaw" else 1
+    tap, rows = _Shapes(), host.TILES if task == "jigsaw" else 1
 
     def run(x: Array) -> Array:
         return make_head(task, host.WIDTH, MODE, nnx.Rngs(0))("head", x, tap)
@@ -183,7 +184,7 @@ def test_jigsaw_joins_the_tiles_of_an_image() -> None:
     network = network_from_tapped(drawn(partial(_Alone, "jigsaw")))
     params = network.init(jax.random.key(0))
     x = jax.random.normal(jax.random.key(1), (18, 2, 2, 32))
-    logits = network.apply(params, x, None, _Recorder())
+    logits = network.apply(params, x, None, _Shapes())
     kernel = params["params"]["head"]["kernel"]
     means = x.mean((1, 2))
     first, second = means[:9].reshape(-1), means[9:].reshape(-1)
@@ -200,7 +201,7 @@ def test_noise_and_loss_fit_the_outputs(task: str) -> None:
     batch = jax.eval_shape(lambda key: draw(key, TINY), jax.random.key(0))
     params = jax.eval_shape(network.init, jax.random.key(0))
     code = jax.ShapeDtypeStruct((6,), jnp.int32)
-    tap = Tap(MeterSet(()), planning=True)
+    tap = Tap(Recorder(MeterSet(()), planning=True))
     outputs = jax.eval_shape(
         lambda params, x, code: network.apply(params, x, code, tap),
         params, batch.x, code,
@@ -252,7 +253,7 @@ def test_sizes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match=r"9 tiles of each .* not \[2, 32, 32, 3\]"):
         jax.eval_shape(
             lambda params: network.apply(
-                params, jnp.zeros((2, 32, 32, 3)), jnp.zeros(6, int), _Recorder()
+                params, jnp.zeros((2, 32, 32, 3)), jnp.zeros(6, int), _Shapes()
             ),
             params,
         )

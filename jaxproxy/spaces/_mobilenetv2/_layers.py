@@ -187,7 +187,7 @@ def rescaled_draw(
       kernel: float[n, ...].
       fans: int32[n] each, in and out.
       full: for which they were drawn.
-      weights: name in ``setups.WEIGHTS``.
+      weights: name in ``WEIGHTS``.
     """
     draw: Callable[..., Array] = WEIGHTS[weights]
     one = jnp.ones((), kernel.dtype)

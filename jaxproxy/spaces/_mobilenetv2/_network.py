@@ -185,7 +185,7 @@ def _scaled(
       taps: side of the kernels, int32[n].
       inputs: channels, int32[n].
       outputs: channels, int32[n].
-      weights: name in ``setups.WEIGHTS``.
+      weights: name in ``WEIGHTS``.
     """
     if isinstance(given, dict):
         kernel = _scaled(given["kernel"], taps, inputs, outputs, weights)

@@ -6,6 +6,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import Array
+from optax.losses import squared_error
 
 from jaxproxy.measure import cross_entropy
 from jaxproxy.spaces._records import Task
@@ -46,7 +47,7 @@ def _draw(task: str, key: Array, fidelity: Fidelity) -> Batch:
 
 def _squared_error(outputs: Array, targets: Array) -> Array:
     _check_targets(targets, outputs.shape)
-    return jnp.square(outputs - targets).mean()
+    return squared_error(outputs, targets).mean()
 
 
 def _absolute_error(outputs: Array, targets: Array) -> Array:
