@@ -22,6 +22,7 @@ from jaxproxy.measure._flax import (
     tap_layers,
     tap_parameters,
 )
+from jaxproxy.measure._flow import switch
 from jaxproxy.measure._jaxpr import Tags, tap_jaxpr
 from jaxproxy.measure._network import Block, Network, Params
 from jaxproxy.measure._random import Draws, drawn
@@ -109,7 +110,7 @@ def network_from_nnx(
         return model(x, code, tags) if takes_code else model(x)
 
     def apply(variables: Params, x: Array, code: Array | None, tap: Tap) -> Array:
-        return tap_jaxpr(tagged, tap, variables, x, code)
+        return tap_jaxpr(tagged, tap, switch, variables, x, code)
 
     return Network(init, apply)
 
@@ -182,6 +183,6 @@ def network_from_linen(
         return y
 
     def apply(variables: Params, x: Array, code: Array | None, tap: Tap) -> Array:
-        return tap_jaxpr(tagged, tap, variables, x)
+        return tap_jaxpr(tagged, tap, switch, variables, x)
 
     return Network(init, apply)

@@ -6,8 +6,7 @@ name goes through the real tap. So layers inside a ``jit`` can be measured, and
 rectifiers too, which are functions and no layers.
 """
 
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +14,6 @@ from jax import Array
 from jax.ad_checkpoint import checkpoint_name
 from jax.extend import core
 
-from jaxproxy.measure._meter import MeterSet
 from jaxproxy.measure._tap import Tap
 
 _PREFIX = "jaxproxy "
@@ -52,52 +50,112 @@ class Tags:
         return checkpoint_name(value, f"{_PREFIX}{len(self.named) - 1}")
 
 
-def tap_jaxpr(function: Callable[..., Array], tap: Tap, *args: Any) -> Array:
+Switch = Callable[[Tap, Array, list[Any], Any], Any]
+
+
+def tap_jaxpr(
+    function: Callable[..., Array], tap: Tap, switch: Switch, *args: Any
+) -> Array:
     """Returns ``function(tags, *args)``, with what it tags and its rectifiers tapped.
+
+    Branches of ``lax.switch`` and ``lax.cond`` are tapped too.
 
     Args:
       function: gives one array.
       tap: for the values.
+      switch: (tap, index, branches, operand) -> output, which taps can cross.
       *args: pytrees of arrays.
 
     Raises:
-      ValueError: a tag inside a loop, branch, vmap, remat or function with a gradient
-        of its own, which its reading cannot leave; or as the tap.
+      ValueError: a tag inside a loop, vmap, remat or function with a gradient of its
+        own, which its reading cannot leave; or as the tap.
     """
     tags = Tags()
     closed = jax.make_jaxpr(lambda *args: function(tags, *args))(*args)
-    rectifiers = itertools.count()
+    program = _Program(closed, 0, tags.named, switch)
+    (output,) = program.run(jax.tree.leaves(args), tap)
+    return output
 
-    def tapped(eqn: Any, value: Array) -> Array:
-        number = _number(eqn)
-        if number is not None:
-            name, kind, parameter = tags.named[number]
-            return (tap.parameter if parameter else tap)(name, value, kind)
-        if _is_rectifier(eqn):
-            return tap(f"relu.{next(rectifiers)}", value, "relu")
-        return value
 
-    def evaluate(jaxpr: Any, consts: Any, args: Any) -> list[Any]:
-        values = dict(zip(jaxpr.constvars, consts, strict=True))
+class _Program(NamedTuple):
+    """A program whose named values and rectifiers are to go through a tap."""
+
+    closed: core.ClosedJaxpr
+    first: int
+    """Number of its first rectifier: ``relu.3`` if three come before."""
+    named: list[_Tag]
+    switch: Switch
+
+    def run(self, args: Sequence[Any], tap: Tap) -> list[Any]:
+        """Runs it operation by operation, and returns its outputs."""
+        jaxpr = self.closed.jaxpr
+        values = dict(zip(jaxpr.constvars, self.closed.consts, strict=True))
         values |= dict(zip(jaxpr.invars, args, strict=True))
 
         def read(atom: Any) -> Any:
             return atom.val if isinstance(atom, core.Literal) else values[atom]
 
+        number = self.first
         for eqn in jaxpr.eqns:
             inputs = [read(atom) for atom in eqn.invars]
-            if eqn.primitive.name in _INLINED:
-                inner = eqn.params.get("jaxpr") or eqn.params["call_jaxpr"]
-                outputs = evaluate(inner.jaxpr, inner.consts, inputs)
-            else:
-                _check_inside(eqn, tags.named, tap.recorder.meters)
-                outputs = _bind(eqn, inputs)
-                outputs[0:1] = [tapped(eqn, value) for value in outputs[0:1]]
+            outputs = self._run_one(eqn, inputs, number, tap)
+            number += _count_rectifiers(eqn)
             values |= dict(zip(eqn.outvars, outputs, strict=True))
         return [read(atom) for atom in jaxpr.outvars]
 
-    (output,) = evaluate(closed.jaxpr, closed.consts, jax.tree.leaves(args))
-    return output
+    def _run_one(self, eqn: Any, inputs: list[Any], number: int, tap: Tap) -> list[Any]:
+        if eqn.primitive.name in _INLINED:
+            inner = eqn.params.get("jaxpr") or eqn.params["call_jaxpr"]
+            return self._replace(closed=inner, first=number).run(inputs, tap)
+        inside = None if _is_rectifier(eqn) else self._wanted_inside(eqn, tap)
+        if inside and eqn.primitive.name == "cond":
+            return self._branch(eqn, inputs, number, tap)
+        if inside:
+            raise ValueError(
+                f"the tap {inside!r} is inside a loop, vmap, remat or custom gradient "
+                f"of the model ({eqn.primitive.name}), which its reading cannot leave; "
+                "build the model without it"
+            )
+        outputs = _bind(eqn, inputs)
+        outputs[0:1] = [self._tapped(eqn, one, number, tap) for one in outputs[0:1]]
+        return outputs
+
+    def _tapped(self, eqn: Any, value: Any, number: int, tap: Tap) -> Any:
+        """Returns the first output of an operation, which may have a name."""
+        tag = _tag_of(eqn, self.named)
+        if tag is not None:
+            return (tap.parameter if tag.parameter else tap)(tag.name, value, tag.kind)
+        if _is_rectifier(eqn):
+            return tap(f"relu.{number}", value, "relu")
+        return value
+
+    def _wanted_inside(self, eqn: Any, tap: Tap) -> str | None:
+        """Returns the name of a tap inside an operation that is read, if there is one.
+
+        Parameters always are, since others may be put in their place.
+        """
+        wanted = None
+        for inner in _inner(eqn):
+            tag = _tag_of(inner, self.named)
+            if tag is None and _is_rectifier(inner):
+                tag = _Tag("relu", "relu", parameter=False)
+            if tag is None:
+                continue
+            tap.recorder.kinds.add(tag.kind)
+            meters = tap.recorder.meters
+            read = (meters.wants(p, tag.kind) for p in ("forward", "backward"))
+            if tag.parameter or any(read):
+                wanted = wanted or tag.name
+        return wanted
+
+    def _branch(self, eqn: Any, inputs: list[Any], number: int, tap: Tap) -> list[Any]:
+        """Runs the branch of an index, the first input, with what is inside tapped."""
+        branches = []
+        for branch in eqn.params["branches"]:
+            branches.append(self._replace(closed=branch, first=number).run)
+            number += sum(map(_count_rectifiers, branch.jaxpr.eqns))
+        index, *operands = inputs
+        return self.switch(tap, index, branches, operands)
 
 
 def _bind(eqn: Any, inputs: list[Any]) -> list[Any]:
@@ -106,12 +164,12 @@ def _bind(eqn: Any, inputs: list[Any]) -> list[Any]:
     return list(outputs) if eqn.primitive.multiple_results else [outputs]
 
 
-def _number(eqn: Any) -> int | None:
-    """Returns the number of the tag that an operation is, if any."""
+def _tag_of(eqn: Any, named: list[_Tag]) -> _Tag | None:
+    """Returns the tag that an operation is, if any."""
     name = eqn.params.get("name")
     if eqn.primitive.name != "name" or not name.startswith(_PREFIX):
         return None
-    return int(name.removeprefix(_PREFIX))
+    return named[int(name.removeprefix(_PREFIX))]
 
 
 def _is_rectifier(eqn: Any) -> bool:
@@ -121,24 +179,14 @@ def _is_rectifier(eqn: Any) -> bool:
     return len(inside) == 1 and inside[0].params.get("name") in _RECTIFIERS
 
 
-def _check_inside(eqn: Any, named: list[_Tag], meters: MeterSet) -> None:
-    """Raises ValueError if what a meter reads is inside of an operation."""
+def _count_rectifiers(eqn: Any) -> int:
+    """Returns how many rectifiers an operation is, or has inside that can be read."""
     if _is_rectifier(eqn):
-        return
-    for inner in _inner(eqn):
-        number = _number(inner)
-        if number is not None:
-            name, kind, _ = named[number]
-        elif _is_rectifier(inner):
-            name = kind = "relu"
-        else:
-            continue
-        if meters.wants("forward", kind) or meters.wants("backward", kind):
-            raise ValueError(
-                f"the tap {name!r} is inside a loop, branch, vmap, remat or custom "
-                f"gradient of the model ({eqn.primitive.name}), which its reading "
-                "cannot leave; build the model without it"
-            )
+        return 1
+    if eqn.primitive.name not in (*_INLINED, "cond"):
+        return 0
+    inner = (e for jaxpr in core.jaxprs_in_params(eqn.params) for e in jaxpr.eqns)
+    return sum(map(_count_rectifiers, inner))
 
 
 def _inner(eqn: Any) -> Iterator[Any]:

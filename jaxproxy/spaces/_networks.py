@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import jax.numpy as jnp
 from jax import Array
 
 from jaxproxy.measure import EqualWeights, Network, Tap
@@ -31,7 +32,7 @@ def make_network(space: Networked, fidelity: Fidelity, mode: Mode) -> Network:
 
     Raises:
       ValueError: a normalisation that the network does not have; when it is applied,
-        another number of outputs.
+        outputs that are not so many floats.
     """
     if mode.norm not in space.norms:
         raise ValueError(f"{space.name} has no network with norm={mode.norm}")
@@ -45,6 +46,8 @@ def make_network(space: Networked, fidelity: Fidelity, mode: Mode) -> Network:
                 f"outputs of {space.name} are {list(outputs.shape)}, but the last axis "
                 f"of its task is {wanted} (num_outputs)"
             )
+        if not jnp.issubdtype(outputs.dtype, jnp.floating):
+            raise ValueError(f"outputs of {space.name} are {outputs.dtype}, not floats")
         return outputs
 
     return network._replace(apply=apply)

@@ -12,11 +12,10 @@ from jaxproxy.spaces import Space, Task, network_of
 OPS = {"skip": lambda h: h, "relu": jax.nn.relu, "tanh": jnp.tanh}
 
 
-class _Chain(nnx.Module):
-    def __init__(self, width: int, rngs: nnx.Rngs) -> None:
-        sizes = (8, width, width, width)
-        layers = [nnx.Linear(m, n, rngs=rngs) for m, n in zip(sizes, sizes[1:])]
-        self.layers, self.head = nnx.List(layers), nnx.Linear(width, 4, rngs=rngs)
+class Chain(nnx.Module):
+    def __init__(self, rngs: nnx.Rngs) -> None:
+        self.layers = nnx.List([nnx.Linear(8, 8, rngs=rngs) for _ in range(3)])
+        self.head = nnx.Linear(8, 4, rngs=rngs)
 
     def __call__(self, x: jax.Array, code: jax.Array, tap: Any) -> jax.Array:
         for i, layer in enumerate(self.layers):
@@ -26,13 +25,13 @@ class _Chain(nnx.Module):
 
 
 def toy() -> Space:
-    """Returns chains of three layers, each with a function, such as ``relu|skip|tanh``."""
+    """Returns chains of three layers, each with a function: ``relu|skip|tanh``."""
     names = list(OPS)
     return Space(
         name="toy",
         choices=(len(OPS),) * 3,
         to_str=lambda code: "|".join(names[gene] for gene in code),
         from_str=lambda arch: np.array([names.index(op) for op in arch.split("|")]),
-        network=network_of(lambda fidelity, rngs: _Chain(fidelity.width, rngs)),
+        network=network_of(lambda fidelity, rngs: Chain(rngs)),
         task=Task.of_inputs((8,), num_outputs=4),
     )

@@ -76,14 +76,6 @@ def _scan(cell: type) -> Callable[..., Any]:
     )
 
 
-class _Switching(nnx.Module):
-    def __init__(self, rngs: nnx.Rngs) -> None:
-        self.dense = nnx.Linear(6, 6, rngs=rngs)
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return lax.cond(x.sum() > 0, lambda x: self.dense(x), lambda x: x, x)
-
-
 class _Scanned(nnx.Module):
     def __init__(self, rngs: nnx.Rngs) -> None:
         self.dense = nnx.Linear(6, 6, rngs=rngs)
@@ -95,7 +87,6 @@ class _Scanned(nnx.Module):
 LIFTED = {
     "linen scan": lambda: network_from_linen(_Lifted(_scan), X),
     "linen remat": lambda: network_from_linen(_Lifted(linen.remat), X),
-    "nnx cond": lambda: network_from_nnx(lambda rngs: _Switching(rngs)),
     "nnx scan": lambda: network_from_nnx(lambda rngs: _Scanned(rngs)),
 }
 
@@ -105,7 +96,7 @@ LIFTED = {
 def test_a_layer_inside_a_transformation_is_refused(
     make: Callable[[], Network], meter: Meter
 ) -> None:
-    with pytest.raises(ValueError, match=r"[dD]ense.* inside a loop, branch, vmap"):
+    with pytest.raises(ValueError, match=r"[dD]ense.* inside a loop, vmap"):
         small(make(), meter)
 
 
@@ -123,6 +114,58 @@ def test_parameters_inside_a_transformation_are_read(
     make: Callable[[], Network],
 ) -> None:
     assert (small(make(), GRADIENT)[GRADIENT][:, 1] > 0).all()
+
+
+class _Branching(nnx.Module):
+    def __init__(self, rngs: nnx.Rngs) -> None:
+        self.dense = nnx.Linear(6, 6, rngs=rngs)
+
+    def __call__(self, x: jax.Array, code: jax.Array, tap: Tap) -> jax.Array:
+        def layers(h: jax.Array) -> jax.Array:
+            scale = tap.parameter("scale", jnp.full(6, 2.0), "bn_w")
+            return jax.nn.relu(self.dense(jax.nn.relu(h)) * scale)
+
+        branches = [lambda h: h, jax.nn.relu, layers]
+        x = lax.switch(code[0], branches, x + 1)
+        return jax.nn.relu(x - 0.5)
+
+
+@pytest.mark.parametrize("chosen", range(3))
+def test_what_is_inside_a_branch_is_read_where_it_is_taken(chosen: int) -> None:
+    """Values and gradients, with names that do not depend on the branch."""
+    network = network_from_nnx(_Branching, takes_code=True)
+    params, code = network.init(jax.random.key(0)), jnp.array([chosen])
+    rectified, scales = covariance("relu", rows="raw"), gradient("all")
+
+    @jax.jit
+    def read(code: jax.Array) -> Readings:
+        return collect(network, params, BATCH, code, (rectified, scales, BACKWARD))
+
+    readings = read(code)
+    names = [slot.name for slot in readings.slots(rectified)]
+    assert names == ["relu.0", "relu.1", "relu.2", "relu.3"]
+    present = [[0, 0, 0, 1], [1, 0, 0, 1], [0, 1, 1, 1]][chosen]
+    np.testing.assert_array_equal(readings.present(rectified), present)
+    dense, first = params["params"]["dense"], np.maximum(X + 1, 0)
+    second = np.maximum((first @ dense["kernel"] + dense["bias"]) * 2, 0)
+    taken = (X + 1, first, second)[chosen]
+    inside = {1: [first], 2: [first, second]}.get(chosen, [])
+    expected = [*inside, np.maximum(taken - 0.5, 0)]
+    rows = np.asarray(readings[rectified])
+    np.testing.assert_array_equal(rows[~np.array(present, bool)], 0)
+    traces = [np.square(h).sum() / len(X) for h in expected]
+    np.testing.assert_allclose(rows[np.array(present, bool), 0], traces, rtol=1e-5)
+    live = {"dense.kernel", "dense.bias", "scale"}
+    largest = {
+        slot.name: value
+        for slot, (_, value) in zip(
+            readings.slots(scales), np.asarray(readings[scales]), strict=True
+        )
+    }
+    assert {name for name, value in largest.items() if value} == (
+        live if chosen == 2 else set()
+    )
+    assert (np.asarray(readings[BACKWARD]) > 0).tolist() == [chosen == 2]
 
 
 class _SharedLinen(linen.Module):

@@ -16,7 +16,6 @@ from jaxproxy import meters
 from jaxproxy.measure import collect, cross_entropy
 from jaxproxy.spaces import Mode, transnasbench101_micro
 from jaxproxy.spaces._transnasbench101 import _codes as host
-from jaxproxy.testing import check_space
 from jaxproxy.types import Fidelity
 
 SPACE = transnasbench101_micro(task="room_layout")
@@ -26,9 +25,7 @@ CODES = ([3, 1, 2, 2, 0, 1], [1, 2, 3, 3, 1, 3])
 FIRST = {0: 0, 4: 1, 8: 2}  # strided cells, and their place among them
 
 
-@pytest.mark.parametrize("task", host.TASKS)
-def test_space_keeps_its_contract(task: str) -> None:
-    check_space(transnasbench101_micro(task=task))
+def test_every_code_is_an_architecture() -> None:
     assert SPACE.num_archs == len(host.enumerate_codes()) == 4096
 
 
