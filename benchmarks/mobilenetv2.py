@@ -11,17 +11,21 @@ import argparse
 import csv
 import gzip
 import os
+import re
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ranking import environment, take_turns, write
 
 from jaxproxy import Fidelity, make_scorer
 from jaxproxy.analysis import bootstrap, kendall, spearman
-from jaxproxy.spaces import SPACES
-from jaxproxy.spaces._mobilenetv2 import _codes as host
+from jaxproxy.spaces import mobilenetv2
+
+SPACE = mobilenetv2()
+STRIDES, GENES = (2, 2, 2, 1, 2, 1), 5
+STEP, LAST_STEP = 8, 256  # of which widths are multiples
 
 BLOCK = 100  # of architectures; as many are timed beside PyTorch
 # Wide enough that no tensor has a single element, whose gradient has no spread.
@@ -32,48 +36,78 @@ ACCEL_WIDTHS = (24, 40, 80, 112, 192, 320)
 ACCEL_STEM, ACCEL_LAST = 16, 1280
 
 
+class Stage(NamedTuple):
+    """What a word of an architecture string says of a stage."""
+
+    expansion: int
+    kernel: int
+    inputs: int
+    outputs: int
+    stride: int
+    bottleneck: int
+    depth: int
+
+
+def parse(code: np.ndarray) -> tuple[int, list[Stage], int]:
+    """Widths of the first and the last layer, and the stages between."""
+    arch = SPACE.to_str(code)
+    first, *_ = re.findall(r"K3BNRELU\(3,(\d+),", arch)
+    *_, last = re.findall(r"K1BNRELU\(\d+,(\d+),", arch)
+    words = re.findall(r"SuperResIDWE(\d+)K(\d+)\(([\d,]+)\)", arch)
+    stages = [Stage(int(e), int(k), *map(int, rest.split(","))) for e, k, rest in words]
+    return int(first), stages, int(last)
+
+
 def blocks(code: np.ndarray, unit: int) -> dict[str, Any]:
     """Channels and blocks of an architecture, for PyTorch."""
-    stages, found = host.stages_of(host.checked(code)), []
-    for stride, stage in zip(host.STRIDES, stages, strict=True):
-        kernel, expansion, inputs, out, middle, depth = map(int, stage)
-        for pair in range(depth):
-            before = inputs if pair == 0 else out
-            first = stride if pair == 0 else 1
-            for s, a, b in ((first, before, middle), (1, middle, out)):
-                channels = (a, expansion * b, b)
-                found.append([s, kernel, *(c * unit // host.STEP for c in channels)])
-    ends = 8 * (code[0] + 1), host.LAST_STEP * (code[-1] + 1)
-    stem, last = (int(c) * unit // host.STEP for c in ends)
-    return {"stem": stem, "last": last, "blocks": found}
+    stem, stages, last = parse(code)
+    found = []
+    for stage in stages:
+        middle, out = stage.bottleneck, stage.outputs
+        for pair in range(stage.depth):
+            before = stage.inputs if pair == 0 else out
+            stride = stage.stride if pair == 0 else 1
+            for s, a, b in ((stride, before, middle), (1, middle, out)):
+                channels = (a, stage.expansion * b, b)
+                found.append([s, stage.kernel, *(c * unit // STEP for c in channels)])
+    ends = {"stem": stem * unit // STEP, "last": last * unit // STEP}
+    return {**ends, "blocks": found}
 
 
 def waste(codes: np.ndarray, resolution: int) -> float:
     """Multiply-adds that are run, all blocks at the widest, over those that exist."""
-    run, side = np.zeros(len(codes)), resolution // 2
-    stem, width = host.STEM, host.STEM
-    run += 27 * stem * side**2
-    stages = host.stages_of(host.checked(codes))
-    for stride, widest, stage in zip(host.STRIDES, host.WIDEST, stages, strict=True):
-        hidden, taps = 6 * widest, stage.kernel**2
-        first, others = 2 * stage.sub_layers > 0, 2 * stage.sub_layers
-        if stride == 2:
-            before, side = side**2, side // 2
-            behind = side**2 * hidden * (taps + widest)
-            run += before * width * hidden + behind
-            others = others - first
-        run += others * side**2 * hidden * (2 * widest + taps)
-        width = widest
-    run += side**2 * width * host.LAST + (host.LAST + 1) * 1000
-    return float(run.sum() / host.num_macs(codes, resolution=resolution).sum())
+    choices = SPACE.choices
+    stem, last = STEP * choices[0], LAST_STEP * choices[-1]
+    widths = [STEP * choices[1 + GENES * stage + 2] for stage in range(len(STRIDES))]
+    run = 0
+    for code in codes:
+        _, stages, _ = parse(code)
+        # Stages of stride 1 may be absent: those that are there, by their stride.
+        present = iter(stages)
+        stage = next(present, None)
+        side, width = resolution // 2, stem
+        run += 27 * stem * side**2
+        for stride, widest in zip(STRIDES, widths, strict=True):
+            num, taps = 0, 0
+            if stage is not None and stage.stride == stride:
+                num, taps = 2 * stage.depth, stage.kernel**2
+                stage = next(present, None)
+            hidden = 6 * widest
+            if stride == 2:
+                before, side, num = side**2, side // 2, num - 1
+                run += before * width * hidden + side**2 * hidden * (taps + widest)
+            run += num * side**2 * hidden * (2 * widest + taps)
+            width = widest
+        run += side**2 * width * last + (last + 1) * 1000
+    sized = mobilenetv2(resolution=resolution)
+    return float(run / sized.num_macs(codes).sum())
 
 
 def timed(num: int, seed: int) -> tuple[dict[str, Any], Any, np.ndarray]:
     """Compilation and throughput of InTrain on random architectures."""
-    space = SPACES["mobilenetv2"]()
-    codes = space.sample(np.random.default_rng(seed), num)
+    codes = SPACE.sample(np.random.default_rng(seed), num)
     scorer = make_scorer(
-        space, ["intrain"], fidelity=SPEED, devices=1, block_size=BLOCK
+        SPACE, ["intrain"], fidelity=SPEED, devices=1, block_size=BLOCK
     )
     clock, cpu = time.perf_counter(), time.process_time()
     scorer.score(codes[:1])
@@ -114,20 +148,18 @@ def nearest(row: dict[str, str], *, pairs: bool) -> np.ndarray:
     in pairs, expand by their outputs and end in ReLU. A stage of l blocks is given l
     pairs or, ``pairs``, the fewest that hold them.
     """
-    code = np.zeros(len(host.CHOICES), np.int32)
-    code[0], code[-1] = ACCEL_STEM // host.STEP - 1, ACCEL_LAST // host.LAST_STEP - 1
     fields = [list(map(int, row[name].split("-"))) for name in "kel"]
-    for stage, width in enumerate(ACCEL_WIDTHS):
+    words, width = [f"SuperConvK3BNRELU(3,{ACCEL_STEM},2,1)"], ACCEL_STEM
+    for stage, out in enumerate(ACCEL_WIDTHS):
         kernel, expansion, depth = (values[stage + 1] for values in fields)
         depth = (depth + 1) // 2 if pairs else depth
-        code[1 + host.GENES * stage : 1 + host.GENES * (stage + 1)] = [
-            host.KERNELS.index(kernel),
-            host.EXPANSIONS.index(expansion),
-            width // host.STEP - 1,
-            width // host.STEP - 1,
-            depth - (host.STRIDES[stage] > 1),
-        ]
-    return code
+        words.append(
+            f"SuperResIDWE{expansion}K{kernel}"
+            f"({width},{out},{STRIDES[stage]},{out},{depth})"
+        )
+        width = out
+    words.append(f"SuperConvK1BNRELU({width},{ACCEL_LAST},1,1)")
+    return SPACE.from_str("".join(words))
 
 
 def ranked(path: Path, num: int, seed: int) -> list[dict[str, Any]]:
@@ -137,15 +169,14 @@ def ranked(path: Path, num: int, seed: int) -> list[dict[str, Any]]:
     rng = np.random.default_rng(seed)
     sample = [rows[i] for i in sorted(rng.choice(len(rows), num, replace=False))]
     accuracy = np.array([float(row["val_top1"]) for row in sample])
-    space = SPACES["mobilenetv2"]()
     scorer = make_scorer(
-        space, ["intrain", "capacity"], fidelity=RANKED, devices=1, block_size=100
+        SPACE, ["intrain", "capacity"], fidelity=RANKED, devices=1, block_size=100
     )
     columns = [("params", "its own", [float(row["params_m"]) for row in sample])]
     for label, pairs in (("l pairs", False), ("fewest pairs", True)):
         codes = np.array([nearest(row, pairs=pairs) for row in sample])
-        columns.append(("params", label, space.num_params(codes)))
-        columns.append(("macs", label, space.num_macs(codes)))
+        columns.append(("params", label, SPACE.num_params(codes)))
+        columns.append(("macs", label, SPACE.num_macs(codes)))
         found = scorer.score(codes).scores
         columns += [(name, label, values[:, 0]) for name, values in found.items()]
     records = []

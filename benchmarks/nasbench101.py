@@ -22,7 +22,6 @@ from jaxproxy import Fidelity, Scorer, make_scorer
 from jaxproxy.analysis import bootstrap, kendall, spearman
 from jaxproxy.proxies import parse_proxy
 from jaxproxy.spaces import nasbench101
-from jaxproxy.spaces._nasbench101 import _codes as host
 
 SPACE = nasbench101()
 PUBLISHED = {
@@ -95,17 +94,35 @@ def speed(scorer: Scorer, num: int, seed: int) -> dict[str, Any]:
 def graph(code: np.ndarray, fidelity: Fidelity) -> dict[str, Any]:
     """An architecture as the worker ``nasbench101_torch.py`` reads it."""
     widths = [fidelity.width << stack for stack in range(3)]
-    module = host.modules(code)
-    matrix, ops = host.pruned(code)
-    inner = module.live[1:-1]
-    channels = [host.vertex_channels(module.matrix, w)[inner] for w in widths]
+    rows, _, names = SPACE.to_str(code).partition(":")
+    matrix = np.array([list(map(int, row)) for row in rows.split("/")])
+    paths = np.linalg.matrix_power(matrix + np.eye(len(matrix), dtype=int), len(matrix))
+    live = np.flatnonzero((paths[0] > 0) & (paths[:, -1] > 0))
+    matrix = matrix[np.ix_(live, live)]
     return {
         "matrix": matrix.tolist(),
-        "ops": ops,
-        "channels": [row.tolist() for row in channels],
+        "ops": [names.split("|")[vertex] for vertex in live],
+        "channels": [channels(matrix, width) for width in widths],
         "widths": widths,
         "depth": fidelity.cells,
     }
+
+
+def channels(matrix: np.ndarray, width: int) -> list[int]:
+    """Of the vertices between input and output, as the benchmark's paper shares them.
+
+    Those that feed the output share its channels, the first ones getting the rest;
+    any other has as many as the widest that it feeds.
+    """
+    last = len(matrix) - 1
+    feeding = [v for v in range(1, last) if matrix[v, last]]
+    found = [0] * (last + 1)
+    for place, vertex in enumerate(feeding):
+        found[vertex] = width // len(feeding) + (place < width % len(feeding))
+    for vertex in range(last - 1, 0, -1):
+        fed = [found[v] for v in range(vertex + 1, last) if matrix[vertex, v]]
+        found[vertex] = found[vertex] or max(fed)
+    return found[1:-1]
 
 
 def main() -> None:

@@ -42,7 +42,7 @@ READINGS = [
     *(
         f"participation(layers={layers},over={over},relative={relative})"
         for layers, over, relative in itertools.product(
-            LAYERS, STATISTICS, ("no", "yes")
+            LAYERS, STATISTICS, (False, True)
         )
     ),
     *(
@@ -50,7 +50,10 @@ READINGS = [
         for layers, over in itertools.product(LAYERS, STATISTICS)
     ),
 ]
-BASELINES = ("capacity(depth=sqrt)", "participation(layers=conv,over=sqrt,relative=no)")
+BASELINES = (
+    "capacity(depth=sqrt)",
+    "participation(layers=conv,over=sqrt,relative=False)",
+)
 RULES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "ranks": lambda share: share,
     "log ranks": np.log,

@@ -92,11 +92,8 @@ def ensemble_table() -> str:
 def meter_table() -> str:
     """One row for every meter."""
     rows = []
-    for name in meters.__all__:
-        factory = getattr(meters, name)
-        if not inspect.isfunction(factory) or factory is meters.meter:
-            continue
-        meter: meters.Meter = factory(**_EXAMPLES.get(name, {}))
+    for name, factory in sorted(meters.METERS.items()):
+        meter = factory(**_EXAMPLES.get(name, {}))
         rows.append([_call(factory), _first(factory), _cost(meter), _yes(meter.keep)])
     return table(["meter", "what it measures", "when", "kept in a run"], rows)
 

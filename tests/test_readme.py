@@ -1,20 +1,27 @@
-"""What README shows is run as it stands there."""
+"""What README and the page for contributors show is run as it stands there."""
 
 import re
 from pathlib import Path
 
 import pandas as pd
+import pytest
 import tyro
 
 from jaxproxy.cli._score import Score
 
-README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+ADDING = (ROOT / "docs" / "adding.md").read_text("utf-8")
+
+
+def _blocks(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", page, re.DOTALL)
 
 
 def test_python(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 5
+    blocks = _blocks(README)
+    assert len(blocks) == 4
     exec("\n".join(blocks), {})
     table = pd.read_parquet(tmp_path / "runs" / "python")
     assert table["capacity_valid"].all()
@@ -27,3 +34,25 @@ def test_commands():
     assert len(commands) == 2
     for command in commands:
         assert tyro.cli(Score, args=command.split()).space == "nasbench201"
+
+
+def test_readme_is_short_and_its_links_lead_somewhere():
+    assert len(README.splitlines()) <= 160
+    links = re.findall(r"\]\(([\w/.]+)\)", README)
+    assert {"docs/results.md", "docs/adding.md", "docs/proxies.md"} <= set(links)
+    for link in links:
+        assert (ROOT / link).exists(), link
+
+
+def test_adding_a_proxy_a_meter_and_a_space():
+    exec("\n".join(_blocks(ADDING)), {})
+
+
+@pytest.mark.parametrize(
+    ("start", "most"), [("@proxy\n", 15), ("@meter\n", 25), ("OPS =", 25)]
+)
+def test_additions_are_short(start: str, most: int):
+    """From the first line to the end of the last ``return``, blank lines left out."""
+    (block,) = (b for b in _blocks(ADDING) if start in b)
+    code = block[block.index(start) :].partition("\n\n\ncheck_")[0]
+    assert len([line for line in code.splitlines() if line.strip()]) <= most

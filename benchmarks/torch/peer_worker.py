@@ -51,7 +51,8 @@ def jax_side(job: dict) -> tuple[Score, dict]:
     del job["proxy"]
     fidelity = jaxproxy.Fidelity(**job)
     # Proxies of images come with their own, and have to get as many as PyTorch.
-    needy = any(proxy.inputs == "images" for proxy in proxies)
+    setups = [meter.setup for proxy in proxies for meter in proxy.meters]
+    needy = any(setup.inputs == "images" for setup in setups)
     shape = (fidelity.batch_size, fidelity.resolution, fidelity.resolution, 3)
     images = np.random.default_rng(seed).standard_normal(shape) if needy else None
     start = time.perf_counter()

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from jaxproxy.runs import Run
 
 
+# Options that older runs wrote as words, as their columns still are.
+_TODAY = {"relative=yes": "relative=True", "relative=no": "relative=False"}
+
 #: From this many architectures on, the subset without unreachable operations is
 #: reported as well: part of the literature reports nothing else.
 MIN_SUBSET_RUN = 1000
@@ -63,7 +66,7 @@ def score_columns(run: "Run") -> list[Column]:
     table = run.table([*names, *(f"{name}_valid" for name in names)])
     columns = [
         Column(
-            name,
+            _today(name),
             table[name].to_numpy(),
             table[f"{name}_valid"].to_numpy(),
             name not in lower,
@@ -77,6 +80,13 @@ def score_columns(run: "Run") -> list[Column]:
             score = ensemble.score(oriented)
             columns.append(Column(name, score, np.ones(n, bool), ranked_among=n))
     return columns
+
+
+def _today(name: str) -> str:
+    """Returns the name that a stored proxy has today."""
+    for old, new in _TODAY.items():
+        name = name.replace(old, new)
+    return name
 
 
 def archs_of(run: "Run") -> list[str]:

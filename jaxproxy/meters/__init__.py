@@ -1,4 +1,12 @@
-"""What can be measured at a tap, one family per file."""
+"""What can be measured at a tap, one family per file.
+
+The imports of this file are the list: a factory that is imported here can be had by
+name, and is in :data:`METERS`.
+"""
+
+# ruff: noqa: F401
+
+from collections.abc import Callable
 
 from jaxproxy.measure import (
     ACTIVATIONS,
@@ -12,6 +20,7 @@ from jaxproxy.measure import (
     Parameter,
     ParameterMeter,
     Params,
+    Readings,
     Setup,
     meter,
 )
@@ -53,8 +62,16 @@ from jaxproxy.meters._network import (
 from jaxproxy.meters._pattern import activation_kernel, activation_patterns
 from jaxproxy.meters._trainability import trainability
 
+METERS: dict[str, Callable[..., Meter]] = {
+    name: value
+    for name, value in [*globals().items()]
+    if hasattr(value, "__wrapped__") and name[0] != "_"
+}
+"""Every factory of meters by name."""
+
 __all__ = [
     "ACTIVATIONS",
+    "METERS",
     "PARAMETERS",
     "Activation",
     "ActivationMeter",
@@ -65,40 +82,8 @@ __all__ = [
     "Parameter",
     "ParameterMeter",
     "Params",
+    "Readings",
     "Setup",
-    "accuracies_of_constants",
-    "accuracies_of_draws",
-    "activation_kernel",
-    "activation_patterns",
-    "channels",
-    "classes",
-    "covariance",
-    "equal_weights_outputs",
-    "features",
-    "first_gradient",
-    "first_slopes",
-    "fisher_information",
-    "fisher_spectrum",
-    "gradient",
-    "gradient_agreement",
-    "gradient_flow",
-    "gradient_norm",
-    "gradient_products",
-    "gradient_snr",
-    "gradient_stability",
-    "influence",
-    "input_correlation",
-    "log_scale",
-    "logits",
     "meter",
-    "nuclear_saliency",
-    "renyi_entropy",
-    "saliency",
-    "smallest_correlation",
-    "spectrum",
-    "tangent_kernel",
-    "trainability",
-    "variance",
-    "weight_norm",
-    "weight_size",
+    *METERS,
 ]

@@ -1,4 +1,4 @@
-"""Search spaces, one benchmark per family of files."""
+"""Search spaces: one file or folder a benchmark, and one row in :data:`SPACES`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -30,6 +30,18 @@ from jaxproxy.spaces._records import (
 from jaxproxy.spaces._space import Space
 from jaxproxy.spaces._transnasbench101 import transnasbench101_micro
 
+SPACES: dict[str, Callable[..., Space]] = {
+    "autoformer": autoformer,
+    "mobilenetv2": mobilenetv2,
+    "nasbench101": nasbench101,
+    "nasbench201": nasbench201,
+    "nasbench_macro": nasbench_macro,
+    "nasbench_nlp": nasbench_nlp,
+    "natsbench_sss": natsbench_sss,
+    "transnasbench101_micro": transnasbench101_micro,
+}
+"""Every benchmark's space by name."""
+
 __all__ = [
     "SPACES",
     "Anatomy",
@@ -42,35 +54,17 @@ __all__ = [
     "Space",
     "Task",
     "anatomy",
-    "autoformer",
     "from_linen",
     "from_nnx",
-    "mobilenetv2",
     "model_space",
-    "nasbench101",
-    "nasbench201",
-    "nasbench_macro",
-    "nasbench_nlp",
-    "natsbench_sss",
     "network_of",
     "parse_space",
-    "transnasbench101_micro",
+    *SPACES,
 ]
-
-SPACES: dict[str, Callable[..., Space]] = {
-    "autoformer": autoformer,
-    "mobilenetv2": mobilenetv2,
-    "nasbench101": nasbench101,
-    "nasbench201": nasbench201,
-    "nasbench_macro": nasbench_macro,
-    "nasbench_nlp": nasbench_nlp,
-    "natsbench_sss": natsbench_sss,
-    "transnasbench101_micro": transnasbench101_micro,
-}
 
 
 def parse_space(text: str, **options: Any) -> Space:
-    """The space of ``"nasbench201"`` or ``"transnasbench101_micro(task=jigsaw)"``.
+    """Returns the space of a name: ``"transnasbench101_micro(task=jigsaw)"``.
 
     Args:
       text: name in :data:`SPACES`, with or without options.

@@ -2,8 +2,10 @@
 
 import itertools
 import math
+from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from scipy.stats import rankdata
 
@@ -15,6 +17,7 @@ from jaxproxy.analysis import (
     log_rank_sum,
     rank_sum,
     rounded_log_rank_sum,
+    score_columns,
     vkdnw_rank,
     vote,
 )
@@ -153,3 +156,23 @@ def test_expand_scores_no_component_twice(monkeypatch):
     monkeypatch.setitem(ENSEMBLES, "trio", trio)
     assert expand(["duo", "x", "trio", "d"]) == ["a", "b", "x", "c", "d"]
     assert expand(["x", "x"]) == ["x", "x"]  # for the caller to refuse
+
+
+def test_runs_whose_options_were_words_have_their_ensembles():
+    """``relative`` was ``yes`` or ``no`` in names before it was a truth value."""
+    components = ENSEMBLES["spread"].components
+    stored = [c.replace("relative=True", "relative=yes") for c in components]
+    assert stored != list(components)
+    scores = np.random.default_rng(0).standard_normal((len(stored), 5))
+    table = {name: pa.array(row) for name, row in zip(stored, scores, strict=True)}
+    table |= {f"{name}_valid": pa.array(np.ones(5, bool)) for name in stored}
+    less = [name for name in stored if "prefer=less" in name]
+    old = SimpleNamespace(
+        manifest={"scorer": {"proxies": stored, "lower_is_better": less}},
+        table=lambda names: pa.table({name: table[name] for name in names}),
+    )
+    columns = {column.name: column for column in score_columns(old)}
+    assert columns.keys() == {*components, "spread"}
+    oriented = {name: columns[name].oriented for name in components}
+    expected = ENSEMBLES["spread"].score(oriented)
+    np.testing.assert_array_equal(columns["spread"].values, expected)
