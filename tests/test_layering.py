@@ -40,7 +40,7 @@ DEVICE = (
 )
 HOST_ONLY = {"pyarrow", "rich", "tyro", "matplotlib", "jaxproxy.runs", "jaxproxy.cli"}
 
-MOST_LINES, MOST_STATEMENTS, MOST_ARGUMENTS, LONGEST_CHAIN = 300, 60, 8, 6
+MOST_LINES, LONGEST_FUNCTION, MOST_ARGUMENTS, LONGEST_CHAIN = 300, 60, 8, 6
 # Longer, for a reason that the file itself gives.
 LONGER: set[str] = set()
 
@@ -167,9 +167,8 @@ def test_files_and_functions_are_short(path: Path) -> None:
     lines = path.read_text("utf-8").count("\n")
     assert lines <= MOST_LINES or _dotted(path) in LONGER
     for node in _functions(_tree(path)):
-        body = node.body[1:] if ast.get_docstring(node) else node.body
-        length = (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
-        assert length <= MOST_STATEMENTS, f"{node.name}: {length} lines"
+        length = (node.end_lineno or 0) - node.lineno + 1  # docstring and all
+        assert length <= LONGEST_FUNCTION, f"{node.name}: {length} lines"
         arguments = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
         names = [a.arg for a in arguments if a.arg not in ("self", "cls")]
         assert len(names) <= MOST_ARGUMENTS, f"{node.name}: {names}"

@@ -37,7 +37,7 @@ def population(
     images: np.ndarray | Array | None = None,
     labels: np.ndarray | Array | None = None,
 ) -> Population:
-    """Scores any Flax models, however unlike, by every proxy that applies.
+    """Returns scores of Flax models, however unlike, by every proxy that applies.
 
     Models whose programs are equal share a compilation. A proxy that cannot be had of a
     model is refused with a reason, and does not keep the others from being scored.
@@ -55,15 +55,10 @@ def population(
     Raises:
       ValueError: no models or proxies, or a model that cannot be used at all.
     """
-    if not isinstance(models, Mapping):
-        models = {str(number): model for number, model in enumerate(models)}
-    if not models:
-        raise ValueError("give at least one model")
+    models = _named(models)
     chosen = [parse_proxy(p) if isinstance(p, str) else p for p in proxies]
     known = {name: anatomy(name, model, x) for name, model in models.items()}
-    groups: dict[str, list[str]] = {}
-    for name, found in known.items():
-        groups.setdefault(found.structure, []).append(name)
+    groups = _by_structure(known)
     names = tuple(models)
     scores = {p.name: np.full(len(names), np.nan) for p in chosen}
     valid = {p.name: np.zeros(len(names), bool) for p in chosen}
@@ -75,7 +70,7 @@ def population(
         "labels": labels,
         "devices": 1,
     }
-    for members in groups.values():
+    for members in groups:
         found = known[members[0]]
         space = model_space({name: models[name] for name in members}, x, found)
         scorer, reasons = _fit(space, found, chosen, options)
@@ -92,6 +87,22 @@ def population(
         for proxy, values in scorer.counts(codes).items():
             scores[proxy][where], valid[proxy][where] = values, np.isfinite(values)
     return Population(names, scores, valid, refused, len(groups))
+
+
+def _named(models: Mapping[str, Model] | Sequence[Model]) -> Mapping[str, Model]:
+    if not models:
+        raise ValueError("give at least one model")
+    if isinstance(models, Mapping):
+        return models
+    return {str(number): model for number, model in enumerate(models)}
+
+
+def _by_structure(known: Mapping[str, Anatomy]) -> list[list[str]]:
+    """Returns names in groups whose models are one program."""
+    groups: dict[str, list[str]] = {}
+    for name, found in known.items():
+        groups.setdefault(found.structure, []).append(name)
+    return list(groups.values())
 
 
 def _fit(

@@ -29,7 +29,7 @@ def make_scorer(
     devices: int | Sequence[jax.Device] | None = None,
     block_size: int | None = None,
 ) -> Scorer:
-    """A scorer of a space's architectures.
+    """Returns a scorer of a space's architectures; nothing is compiled yet.
 
     Args:
       space: for instance ``spaces.nasbench201()``.
@@ -47,30 +47,15 @@ def make_scorer(
     Raises:
       ValueError: an argument that cannot be used, with the choices.
     """
-    chosen = [parse_proxy(p) if isinstance(p, str) else p for p in proxies]
-    names = [proxy.name for proxy in chosen]
-    if not all(names):
-        raise ValueError(
-            "a proxy has no name; decorate its factory with jaxproxy.proxies.proxy"
-        )
-    if not names or len(set(names)) < len(names):
-        raise ValueError(f"give at least one proxy, and each once, not {names}")
-    if isinstance(fidelity, str):
-        check_choices(preset=(fidelity, space.presets))
-        fidelity = space.presets[fidelity]
-    space.check_fidelity(fidelity)
+    chosen = _proxies(proxies)
+    fidelity = _fidelity(space, fidelity)
     numbers = _seeds(seeds)
     used = _devices(devices)
     if block_size is None:
         block_size = _block_size(fidelity)
     if block_size < 1:
         raise ValueError(f"block_size must be at least 1, got {block_size}")
-    needy = [
-        p.name
-        for p in chosen
-        for m in p.meters
-        if m.setup.inputs == "images" and not isinstance(m, EqualWeightsMeter)
-    ]
+    needy = [proxy.name for proxy in chosen if _needs_images(proxy)]
     if images is None and needy:
         raise ValueError(f"{needy[0]} is scored on images; none were given")
     given = _checked_images(images, labels, space.task.num_outputs)
@@ -95,7 +80,7 @@ def score(
     proxies: Sequence[Proxy | str] = ("intrain",),
     **options: Any,
 ) -> dict[str, np.ndarray]:
-    """Scores of architectures, proxy name -> float64[N], averaged over seeds.
+    """Returns scores, proxy name -> float64[N], averaged over seeds.
 
     Args:
       space: where the architectures come from.
@@ -120,6 +105,32 @@ def score(
     means = {k: v.mean(1) for k, v in scorer.score(codes).scores.items()}
     means |= scorer.counts(codes)
     return {proxy.name: means[proxy.name] for proxy in scorer.proxies}
+
+
+def _proxies(proxies: Sequence[Proxy | str]) -> list[Proxy]:
+    chosen = [parse_proxy(p) if isinstance(p, str) else p for p in proxies]
+    names = [proxy.name for proxy in chosen]
+    if not all(names):
+        raise ValueError(
+            "a proxy has no name; decorate its factory with jaxproxy.proxies.proxy"
+        )
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"give at least one proxy, and each once, not {names}")
+    return chosen
+
+
+def _needs_images(proxy: Proxy) -> bool:
+    """Returns whether the user must give images; epsinas has grey ones by default."""
+    others = (m for m in proxy.meters if not isinstance(m, EqualWeightsMeter))
+    return any(meter.setup.inputs == "images" for meter in others)
+
+
+def _fidelity(space: Space, fidelity: Fidelity | str) -> Fidelity:
+    if isinstance(fidelity, str):
+        check_choices(preset=(fidelity, space.presets))
+        fidelity = space.presets[fidelity]
+    space.check_fidelity(fidelity)
+    return fidelity
 
 
 def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:

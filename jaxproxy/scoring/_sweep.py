@@ -8,7 +8,6 @@ memory.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import platform
@@ -17,16 +16,16 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jaxproxy.runs import Run, StoreError, readings_table, rows_table
-from jaxproxy.scoring._balance import blocks, deal, merge_blocks
+from jaxproxy.scoring._balance import blocks, merge_blocks
+from jaxproxy.scoring._plan import Part, Plan, make_plan
 from jaxproxy.scoring._program import BlockScores
 from jaxproxy.scoring._progress import caught_signals, show_progress
 from jaxproxy.scoring._scorer import Scorer
-from jaxproxy.spaces import Space
 
 if TYPE_CHECKING:  # slow to import
     import pyarrow as pa
@@ -105,17 +104,13 @@ def sweep(
     if deduplicate is None:
         invariant = all(p.invariant for p in scorer.proxies if p.count is None)
         deduplicate = invariant and scorer.space.isomorphism.equal_scores
-    plan = _make_plan(scorer.space, codes, strings, part_size, deduplicate)
+    plan = make_plan(scorer.space, codes, strings, part_size, deduplicate)
     manifest = {
         "format": 1,
         "scorer": scorer.describe(),
-        "archs_sha256": _sha256(codes.tobytes(), "\n".join(strings).encode()),
-        "num_archs": len(codes),
-        "num_classes": len(plan.classes),
+        **plan.request(),
         "part_size": part_size,
         "deduplicate": deduplicate,
-        # a later version's cost model or classes could deal other parts
-        "plan_sha256": _sha256(plan.classes.tobytes(), plan.class_of_row.tobytes()),
         "environment": _environment(scorer),
     }
     run = Run.create(out, manifest)
@@ -123,79 +118,7 @@ def sweep(
     return run
 
 
-class _Part(NamedTuple):
-    """The architectures of a part.
-
-    Attributes:
-      index: int64[n], ascending positions in the request.
-      strings: n architecture strings.
-      codes: int32[n, G], as requested.
-      classes: int32[C, G], the representatives to score.
-      class_strings: object[C], their architecture strings.
-      class_of_row: int64[n], position in ``classes``.
-    """
-
-    index: np.ndarray
-    strings: list[str]
-    codes: np.ndarray
-    classes: np.ndarray
-    class_strings: np.ndarray
-    class_of_row: np.ndarray
-
-
-class _Plan(NamedTuple):
-    """What is scored, and where the request finds it.
-
-    Attributes:
-      codes: int32[N, G], the request.
-      strings: the request as it is reported.
-      classes: int32[C, G], representatives in the order of scoring: part ``i`` is
-        ``classes[i * part_size:(i + 1) * part_size]``, ascending in cost.
-      class_of_row: int64[N], position in ``classes`` of each requested code.
-      rows: int64[n] of each part, ascending positions in the request.
-      part_size: classes per part.
-    """
-
-    codes: np.ndarray
-    strings: Sequence[str]
-    classes: np.ndarray
-    class_of_row: np.ndarray
-    rows: list[np.ndarray]
-    part_size: int
-
-    def part(self, space: Space, number: int) -> _Part:
-        """Returns the architectures of one part."""
-        rows, start = self.rows[number], number * self.part_size
-        classes = self.classes[start : start + self.part_size]
-        return _Part(
-            index=rows,
-            strings=[self.strings[row] for row in rows],
-            codes=self.codes[rows],
-            classes=classes,
-            class_strings=np.array([space.to_str(code) for code in classes], object),
-            class_of_row=self.class_of_row[rows] - start,
-        )
-
-
-def _make_plan(
-    space: Space,
-    codes: np.ndarray,
-    strings: Sequence[str],
-    part_size: int,
-    deduplicate: bool,
-) -> _Plan:
-    scored = np.stack([space.canonical(c) for c in codes]) if deduplicate else codes
-    classes, class_of_row = np.unique(scored, axis=0, return_inverse=True)
-    by_cost = np.argsort(space.cost(classes), kind="stable")
-    order = by_cost[np.concatenate(deal(len(classes), part_size))]
-    class_of_row = np.argsort(order)[class_of_row.reshape(-1)]
-    part_of_row = class_of_row // part_size
-    ends = np.cumsum(np.bincount(part_of_row))[:-1]
-    rows = np.split(np.argsort(part_of_row, kind="stable"), ends)
-    return _Plan(codes, strings, classes[order], class_of_row, rows, part_size)
-
-
-def _score_parts(scorer: Scorer, plan: _Plan, run: Run, progress: bool) -> None:
+def _score_parts(scorer: Scorer, plan: Plan, run: Run, progress: bool) -> None:
     finished, total = run.done(), len(plan.codes)
     done = _check_finished(run, plan, finished) if finished else 0
     with (
@@ -217,7 +140,7 @@ def _score_parts(scorer: Scorer, plan: _Plan, run: Run, progress: bool) -> None:
         check_signals()  # in the last block: the caller must not go on unaware
 
 
-def _check_finished(run: Run, plan: _Plan, finished: set[int]) -> int:
+def _check_finished(run: Run, plan: Plan, finished: set[int]) -> int:
     """Number of finished rows; raises if parts are damaged or not of this plan."""
     rows = [r for number, r in enumerate(plan.rows) if number in finished]
     index = run.table(["index"])["index"].to_numpy()
@@ -228,7 +151,7 @@ def _check_finished(run: Run, plan: _Plan, finished: set[int]) -> int:
 
 def _score_part(
     scorer: Scorer,
-    part: _Part,
+    part: Part,
     before_block: Callable[[], None],
     advance: Callable[[int], None],
 ) -> tuple[pa.Table, pa.Table | None]:
@@ -242,7 +165,7 @@ def _score_part(
     return _rows(scorer, part, scored), _readings(scorer, part, scored)
 
 
-def _rows(scorer: Scorer, part: _Part, scored: BlockScores) -> pa.Table:
+def _rows(scorer: Scorer, part: Part, scored: BlockScores) -> pa.Table:
     """Returns a row for each requested architecture, its counts among them.
 
     Members of a class may differ in what cannot reach the output, so exact counts are
@@ -262,7 +185,7 @@ def _rows(scorer: Scorer, part: _Part, scored: BlockScores) -> pa.Table:
     return rows_table(part.index, part.strings, class_archs, scores, valid)
 
 
-def _readings(scorer: Scorer, part: _Part, scored: BlockScores) -> pa.Table | None:
+def _readings(scorer: Scorer, part: Part, scored: BlockScores) -> pa.Table | None:
     return readings_table(
         part.class_strings,
         scorer.seeds,
@@ -273,10 +196,6 @@ def _readings(scorer: Scorer, part: _Part, scored: BlockScores) -> pa.Table | No
             for name in scored.readings
         },
     )
-
-
-def _sha256(*data: bytes) -> str:
-    return hashlib.sha256(b"".join(data)).hexdigest()
 
 
 def _environment(scorer: Scorer) -> dict[str, Any]:

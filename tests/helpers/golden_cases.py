@@ -1,7 +1,7 @@
 """Golden values of PyTorch, with the weights and inputs that they were computed with.
 
-``golden/proxies.json`` is written by ``benchmarks/make_golden.py``; its ``meta`` says
-what is drawn from which seed. Nothing here needs PyTorch.
+``golden/proxies.json`` is written by ``benchmarks/torch/make_golden.py``; its ``meta``
+says what is drawn from which seed. Nothing here needs PyTorch.
 """
 
 import json
