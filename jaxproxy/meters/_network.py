@@ -1,7 +1,5 @@
 """Meters of the network as a whole, which they differentiate themselves."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
@@ -123,20 +121,19 @@ def _half_square(parameter: Parameter) -> Array:
 def _derivative_along_weights(model: Model, of: Meter) -> Array:
     """Returns the derivative float[L, ...] of the readings of a meter of gradients.
 
-    Forward mode: as all weights grow by the same factor, by its logarithm.
+    Forward mode: as all weights grow by the same factor, by its logarithm. They grow
+    where they pass their taps, since a network may have scaled what it has drawn.
     """
 
     def read(growth: Array) -> Array:
-        def grow(kind: str, weight: Array, size: Array | None) -> Array:
-            return _grown(kind in _WEIGHTS, growth, weight)
+        def grow(kind: str, tensor: Array, size: Array | None) -> Array:
+            grown = tensor * (1 + growth).astype(tensor.dtype)
+            # Without a derivative of zeros for the others, XLA rounds sums otherwise.
+            return jnp.where(kind in _WEIGHTS, grown, tensor)
 
+        network = model.network.replacing(PARAMETERS["all"], grow)
         readings = collect(
-            model.network.replacing(PARAMETERS["all"], grow),
-            model.params,
-            model.batch,
-            model.code,
-            [of],
-            loss=model.loss,
+            network, model.params, model.batch, model.code, [of], loss=model.loss
         )
         if not readings.slots(of):
             raise ValueError("the network has no weights: none passes a tap as such")
@@ -144,22 +141,6 @@ def _derivative_along_weights(model: Model, of: Meter) -> Array:
 
     zero = jnp.zeros(())
     return jax.jvp(read, (zero,), (jnp.ones_like(zero),))[1]
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _grown(grows: bool, growth: Array, weight: Array) -> Array:
-    """Returns a constant tensor; if it grows, its derivative by growth is itself."""
-    return weight
-
-
-@_grown.defjvp
-def _grown_derivative(
-    grows: bool, primals: tuple[Array, Array], tangents: tuple[Array, Array]
-) -> tuple[Array, Array]:
-    growth, weight = tangents[0], primals[1]
-    # Zeros, not nothing: without them, XLA rounds sums of tangents otherwise.
-    direction = weight if grows else jnp.zeros_like(weight)
-    return weight, growth.astype(weight.dtype) * direction
 
 
 def _accuracy(model: Model) -> Array:

@@ -3,6 +3,7 @@
 import itertools
 import math
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -260,7 +261,10 @@ def test_sizes_that_do_not_fit_are_refused() -> None:
 
 
 def test_what_needs_logits_says_so() -> None:
-    network = Network(lambda key: {}, lambda params, x, code, tap: x)
+    def apply(params: Any, x: Array, code: Array | None, tap: Tap) -> Array:
+        return x + tap.parameter("weight", jnp.zeros(()), "linear_w")
+
+    network = Network(lambda key: {}, apply)
     pixels = Batch(jnp.zeros((2, 4, 4, 3)), jnp.zeros((2, 4, 4), int))
     model = Model(network, {}, pixels, None, jax.random.key(0))
     constants = meters.accuracies_of_constants((1.0,))
