@@ -6,5 +6,6 @@ implementation and exits 1 if any differs by more than 1e-4.
 
 from jaxproxy.testing._checks import check_proxy, check_space
 from jaxproxy.testing._meters import check_meter
+from jaxproxy.testing._searches import check_search
 
-__all__ = ["check_meter", "check_proxy", "check_space"]
+__all__ = ["check_meter", "check_proxy", "check_search", "check_space"]

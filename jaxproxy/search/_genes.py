@@ -1,0 +1,175 @@
+"""A space as a search sees it: random moves over its codes, as functions of numbers.
+
+What a :class:`~jaxproxy.spaces.Space` does on the host, one code and a generator at a
+time, is here a function of uniform random numbers that can be jitted and vmapped, so
+that a whole search is one program.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from jaxproxy.spaces import Space
+
+_TOGETHER, _ROUNDS = 16, 64
+
+
+class Genes(NamedTuple):
+    """The codes of a space, and which of them are wanted."""
+
+    choices: tuple[int, ...]
+    """Number of values of each gene."""
+    allowed: Callable[[Array], Array] | None = None
+    """code int32[G] -> whether it is an architecture within the budget, bool[]."""
+    rates: tuple[float, ...] | None = None
+    """How often each gene is the one that a mutation changes; None for equally."""
+
+    def random(self, key: Array) -> Array:
+        """Returns a uniformly random code int32[G], allowed or not."""
+        return jax.random.randint(key, (len(self.choices),), 0, _array(self.choices))
+
+    def mutate(self, key: Array, code: Array) -> Array:
+        """Returns a copy of a code int32[G] with one gene of another value.
+
+        Which gene follows :attr:`rates`; its other values are equally likely.
+        """
+        u = jax.random.uniform(key, (2,))
+        gene = jnp.searchsorted(jnp.asarray(self._steps()), u[0], side="right")
+        num = _array(self.choices)[gene]
+        # A non-zero step reaches every other value equally.
+        step = 1 + jnp.minimum(
+            (u[1] * (num - 1).astype(u.dtype)).astype(jnp.int32), num - 2
+        )
+        return code.at[gene].set((code[gene] + step) % num)
+
+    def crossover(self, key: Array, a: Array, b: Array) -> Array:
+        """Returns a code int32[G] with every gene from one of two parents."""
+        return jnp.where(jax.random.bernoulli(key, shape=a.shape), a, b)
+
+    def neighbours(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the moves to all codes that differ in one gene.
+
+        Returns:
+          Which gene each of the M moves changes and by how much, int32[M] each; a
+          gene of n values has n - 1 moves.
+        """
+        moves = [(g, s) for g, n in enumerate(self.choices) for s in range(1, n)]
+        genes, steps = np.array(moves, np.int32).T
+        return genes, steps
+
+    def moved(self, code: Array) -> Array:
+        """Returns all codes that differ from one in one gene, int32[M, G]."""
+        genes, steps = self.neighbours()
+        rows, sizes = np.arange(len(genes)), np.array(self.choices, np.int32)[genes]
+        near = jnp.tile(code, (len(genes), 1))
+        return near.at[rows, genes].set((code[genes] + steps) % sizes)
+
+    def rank(self, codes: Array) -> Array:
+        """Returns the lexicographic rank int32[...] of codes int32[..., G].
+
+        Raises:
+          ValueError: there are more codes than an int32 can count.
+        """
+        sizes = np.cumprod([1, *self.choices[:0:-1]], dtype=object)[::-1]
+        if sizes[0] * self.choices[0] > np.iinfo(np.int32).max:
+            raise ValueError(
+                f"{sizes[0] * self.choices[0]} codes have no rank of 32 bits; a table "
+                "is for smaller spaces"
+            )
+        return (codes * jnp.asarray(sizes.astype(np.int32))).sum(-1)
+
+    def draw(
+        self, key: Array, propose: Callable[[Array], Array], otherwise: Array
+    ) -> tuple[Array, Array]:
+        """Returns the first allowed of some proposals, and how many were refused.
+
+        Sixteen at a time, at most 1,024: a search that nothing suits must end.
+
+        Args:
+          key: of the proposals.
+          propose: key -> code int32[G].
+          otherwise: code int32[G] if no proposal is allowed.
+        """
+        if self.allowed is None:
+            return propose(key), jnp.zeros((), jnp.int32)
+        allowed = self.allowed
+
+        def more(state: tuple[Array, Array, Array, Array]) -> Array:
+            _, _, found, refused = state
+            return ~found & (refused < _TOGETHER * _ROUNDS)
+
+        def again(state: tuple[Array, ...]) -> tuple[Array, Array, Array, Array]:
+            key, _, _, refused = state
+            key, now = jax.random.split(key)
+            codes = jax.vmap(propose)(jax.random.split(now, _TOGETHER))
+            good = jax.vmap(allowed)(codes)
+            first = good.argmax()
+            found = good[first]
+            code = jnp.where(found, codes[first], otherwise)
+            return key, code, found, refused + jnp.where(found, first, _TOGETHER)
+
+        none = jnp.zeros((), jnp.int32)
+        start = key, otherwise, jnp.zeros((), bool), none
+        _, code, _, refused = lax.while_loop(more, again, start)
+        return code, refused.astype(jnp.int32)
+
+    def judged(self, code: Array, fitness: Array) -> Array:
+        """Returns a fitness as float32[], -inf if it is not finite or not allowed."""
+        fitness = jnp.asarray(fitness, jnp.float32)
+        good = jnp.isfinite(fitness)
+        if self.allowed is not None:
+            good &= self.allowed(code)
+        return jnp.where(good, fitness, -jnp.inf)
+
+    def _steps(self) -> np.ndarray:
+        """Returns the upper ends of the genes' shares of [0, 1), float32[G]."""
+        free = np.array(self.choices) > 1
+        rates = free / free.sum() if self.rates is None else np.array(self.rates)
+        return np.cumsum(rates)[:-1].astype(np.float32)
+
+
+def make_genes(
+    space: Space,
+    *,
+    allowed: Callable[[Array], Array] | None = None,
+    rates: Sequence[float] | None = None,
+) -> Genes:
+    """Returns the genes of a space for the searches of this package.
+
+    Args:
+      space: all combinations of whose genes are architectures, or ``allowed`` says
+        which are.
+      allowed: code int32[G] -> bool[], in terms of ``jax.numpy``; None for all.
+      rates: probability of each gene to be the one that a mutation changes, summing to
+        one; None for equal ones. The evolution of NAS-Bench-201's authors draws a node
+        and then one of its edges: ``(1/3, 1/6, 1/6, 1/9, 1/9, 1/9)``.
+
+    Raises:
+      ValueError: the space constrains its genes and nothing says how, no gene has a
+        choice, or rates that are no probabilities of its genes.
+    """
+    if space.constraint is not None and allowed is None:
+        raise ValueError(
+            f"not every combination of the genes of {space.name} is an architecture; "
+            "give allowed=, which says of a code whether it is one"
+        )
+    free = np.array(space.choices) > 1
+    if not free.any():
+        raise ValueError(f"no gene of {space.name} has a choice")
+    if rates is not None:
+        given = np.asarray(rates, float)
+        wrong = given.shape != free.shape or (given < 0).any() or given[~free].any()
+        if wrong or not np.isclose(given.sum(), 1):
+            raise ValueError(
+                f"rates of {space.name} are {len(free)} probabilities that sum to one, "
+                f"0 for genes without a choice; got {list(rates)}"
+            )
+    return Genes(space.choices, allowed, None if rates is None else tuple(rates))
+
+
+def _array(choices: tuple[int, ...]) -> Array:
+    return jnp.array(choices, jnp.int32)

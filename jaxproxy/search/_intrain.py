@@ -1,0 +1,74 @@
+"""The search of the InTrain paper."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxproxy.search._genes import Genes
+from jaxproxy.search._search import Core, Search, make_core
+
+
+class _State(NamedTuple):
+    core: Core
+    codes: Array
+    """The k best of all that were told, best first, int32[k, G]."""
+    fitness: Array
+    """float32[k]"""
+
+
+def intrain_nas(genes: Genes, *, k: int = 10) -> Search:
+    """Returns the search that mutates one of the k best of the whole history.
+
+    The first architecture is random. Only the k best of the history are ever parents,
+    so they are all that is kept; one that equals the worst of them came later and
+    stays out. An architecture may be told twice, and then is twice among them.
+
+    Args:
+      genes: of the space.
+      k: how many may be parents, each equally likely; all, as long as there are fewer.
+
+    Raises:
+      ValueError: ``k`` is below one.
+
+    References:
+      InTrain, arXiv:2606.18676, algorithm 1.
+    """
+    if k < 1:
+        raise ValueError(f"k is at least 1, not {k}")
+
+    def init(key: Array) -> _State:
+        codes = jnp.zeros((k, len(genes.choices)), jnp.int32)
+        return _State(make_core(genes, key), codes, jnp.full(k, -jnp.inf))
+
+    def ask(state: _State) -> tuple[_State, Array]:
+        core, key = state.core.next_key()
+        known = jnp.minimum((state.fitness > -jnp.inf).sum(), k)
+        elder = state.codes[jax.random.randint(key, (), 0, jnp.maximum(known, 1))]
+
+        def propose(key: Array) -> Array:
+            return jnp.where(known == 0, genes.random(key), genes.mutate(key, elder))
+
+        core, code = core.draw(genes, propose, elder)
+        return state._replace(core=core), code
+
+    def tell(state: _State, code: Array, fitness: Array) -> _State:
+        fitness = genes.judged(code, fitness)
+        # Behind all that are at least as good: with fitness [9, 7, 5] and a new 7,
+        # place 2, so that [9, 7, 7] is left.
+        place = (state.fitness >= fitness).sum()
+        before, here = jnp.arange(k) < place, jnp.arange(k) == place
+
+        def inserted(rows: Array, new: Array) -> Array:
+            mask = (...,) + (None,) * (rows.ndim - 1)
+            later = jnp.where(here[mask], new, jnp.roll(rows, 1, axis=0))
+            return jnp.where(before[mask], rows, later)
+
+        return _State(
+            state.core.updated(code, fitness),
+            inserted(state.codes, code),
+            inserted(state.fitness, fitness),
+        )
+
+    return Search(init, ask, tell)

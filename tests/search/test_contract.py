@@ -1,0 +1,174 @@
+"""Every search of the table keeps the contract of searches."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxproxy.search import (
+    SEARCHES,
+    Genes,
+    Search,
+    make_genes,
+    random_search,
+    regularized_evolution,
+    run,
+    warm_up,
+)
+from jaxproxy.spaces import nasbench101, nasbench201
+from jaxproxy.testing import check_search
+
+SMALL = Genes((3, 1, 4, 2, 5))
+RANDOM = random_search(SMALL)
+
+
+def _sum(code: jax.Array) -> jax.Array:
+    return code.sum().astype(jnp.float32)
+
+
+def _warm(genes: Genes) -> Search:
+    return warm_up(random_search(genes), genes, _sum, pool=50, first=4)
+
+
+MAKERS: dict[str, Any] = {
+    **SEARCHES,
+    "aging": partial(regularized_evolution, pool=5, sample=3),
+    "tournament": partial(regularized_evolution, pool=5, sample=8, replacement=True),
+    "parent": partial(
+        regularized_evolution, pool=5, sample=3, move="parent", proxy=_sum
+    ),
+    "neighbour": partial(
+        regularized_evolution, pool=5, sample=3, move="neighbour", proxy=_sum
+    ),
+    "warm": _warm,
+}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_search_keeps_its_contract(name: str) -> None:
+    check_search(MAKERS[name], SMALL)
+
+
+def test_a_search_that_takes_the_last_of_equals_is_found_out() -> None:
+    def last(genes: Genes) -> Search:
+        search = random_search(genes)
+
+        def tell(state: Any, code: jax.Array, fitness: jax.Array) -> Any:
+            told = search.tell(state, code, fitness)
+            return told._replace(core=told.core._replace(code=code))
+
+        return search._replace(tell=tell)
+
+    with pytest.raises(ValueError, match="the best is the first of the best"):
+        check_search(last, SMALL)
+
+
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=6), st.integers(0, 2**31))
+@settings(max_examples=25, deadline=None)
+def test_moves_are_those_of_the_host(choices: list[int], seed: int) -> None:
+    if max(choices) == 1:
+        return
+    genes, rng = Genes(tuple(choices)), np.random.default_rng(seed)
+    code = rng.integers(0, choices).astype(np.int32)
+    other = rng.integers(0, choices).astype(np.int32)
+    mutant = np.asarray(genes.mutate(jax.random.key(seed), jnp.asarray(code)))
+    assert ((mutant >= 0) & (mutant < choices)).all()
+    assert (mutant != code).sum() == 1
+    near = {tuple(row) for row in np.asarray(genes.moved(jnp.asarray(code))).tolist()}
+    assert len(near) == sum(choices) - len(choices)
+    assert tuple(mutant.tolist()) in near
+    child = np.asarray(genes.crossover(jax.random.key(seed), code, other))
+    assert ((child == code) | (child == other)).all()
+
+
+def test_neighbours_are_those_of_the_space() -> None:
+    space = nasbench201()
+    code = space.sample(np.random.default_rng(0), 1)[0]
+    ours = np.asarray(make_genes(space).moved(jnp.asarray(code)))
+    theirs = space.neighbours(code)
+    assert {tuple(row) for row in ours.tolist()} == {
+        tuple(row) for row in theirs.tolist()
+    }
+
+
+def test_a_rank_is_the_place_in_lexicographic_order() -> None:
+    genes = Genes((3, 1, 4, 2))
+    codes = np.stack(np.meshgrid(*map(np.arange, genes.choices), indexing="ij"), -1)
+    ranks = genes.rank(jnp.asarray(codes.reshape(-1, 4), jnp.int32))
+    np.testing.assert_array_equal(ranks, np.arange(24))
+    with pytest.raises(ValueError, match="1099511627776 codes have no rank"):
+        Genes((16,) * 10).rank(jnp.zeros(10, jnp.int32))
+
+
+def test_mutations_follow_their_rates() -> None:
+    """Of NAS-Bench-201's authors: a node, and then an edge of it."""
+    rates = (1 / 3, 1 / 6, 1 / 6, 1 / 9, 1 / 9, 1 / 9)
+    genes = make_genes(nasbench201(), rates=rates)
+    keys = jax.random.split(jax.random.key(0), 20_000)
+    code = jnp.array([0, 1, 2, 3, 4, 0], jnp.int32)
+    mutants = np.asarray(jax.jit(jax.vmap(genes.mutate, (0, None)))(keys, code))
+    changed = (mutants != np.asarray(code)).mean(0)
+    np.testing.assert_allclose(changed, rates, atol=0.012)
+    values = np.bincount(mutants[mutants[:, 0] != 0, 0], minlength=5)
+    assert values[0] == 0
+    np.testing.assert_allclose(values[1:] / values.sum(), 0.25, atol=0.02)
+
+
+def test_what_is_refused_is_counted() -> None:
+    """Three in four proposals are over the budget; each draw counts its own."""
+    genes = Genes((4, 4), allowed=lambda code: code[0] == 0)
+    trace = jax.jit(lambda key: run(random_search(genes), _sum, 400, key))(
+        jax.random.key(0)
+    )
+    assert (np.asarray(trace.codes)[:, 0] == 0).all()
+    assert 2.4 < int(trace.state.core.refused) / 400 < 3.6
+
+
+def test_the_k_best_are_those_of_the_whole_history() -> None:
+    """Ties and repetitions among them."""
+    search, budget = SEARCHES["intrain_nas"](SMALL, k=4), 60
+
+    def score(code: jax.Array) -> jax.Array:
+        return jnp.where(code[0] == 2, jnp.nan, _sum(code // 2))
+
+    state = search.init(jax.random.key(5))
+    history: list[tuple[float, tuple[int, ...]]] = []
+    for _ in range(budget):
+        state, code = search.ask(state)
+        fitness = score(code)
+        state = search.tell(state, code, fitness)
+        if np.isfinite(fitness):
+            history.append((float(fitness), tuple(np.asarray(code).tolist())))
+        best = sorted(history, key=lambda entry: -entry[0])[:4]
+        kept = np.asarray(state.codes)[: len(best)].tolist()
+        assert [tuple(row) for row in kept] == [code for _, code in best]
+        np.testing.assert_array_equal(
+            np.asarray(state.fitness)[: len(best)], [value for value, _ in best]
+        )
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: make_genes(nasbench101()), "give allowed="),
+        (lambda: make_genes(nasbench201(), rates=[1.0]), "are 6 probabilities"),
+        (lambda: regularized_evolution(SMALL, pool=3, sample=4), "sample=4 of pool=3"),
+        (lambda: regularized_evolution(SMALL, move="up"), "unknown move 'up'; choose"),
+        (lambda: regularized_evolution(SMALL, proxy=_sum), "a move needs a proxy"),
+        (lambda: SEARCHES["intrain_nas"](SMALL, k=0), "k is at least 1, not 0"),
+        (lambda: SEARCHES["reinforce"](SMALL, learning_rate=0.0), "must be positive"),
+        (
+            lambda: warm_up(random_search(SMALL), SMALL, _sum, pool=3, first=4),
+            "first=4",
+        ),
+        (lambda: run(RANDOM, _sum, 0, jax.random.key(0)), "at least 1"),
+    ],
+)
+def test_bad_options_are_named(make: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
