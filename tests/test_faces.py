@@ -15,10 +15,13 @@ from jaxproxy import meters, proxies, spaces
 pytestmark = pytest.mark.smoke
 
 ROOT = Path(__file__).parents[1]
-FACES = ("analysis", "meters", "proxies", "spaces", "testing")
+FACES = ("analysis", "meters", "proxies", "search", "spaces", "testing")
 PACKAGES = (*FACES, "cli", "measure", "ops", "runs", "scoring")
 SHOWN = (
-    *(ROOT / name for name in ("README.md", "docs/adding.md", "docs/results.md")),
+    *(
+        ROOT / name
+        for name in ("README.md", "docs/adding.md", "docs/results.md", "docs/search.md")
+    ),
     *sorted((ROOT / "notebooks").glob("*.ipynb")),
     *sorted((ROOT / "benchmarks").rglob("*.py")),
 )

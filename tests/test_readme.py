@@ -11,6 +11,7 @@ from jaxproxy.cli._score import Score
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
+SEARCH = (ROOT / "docs" / "search.md").read_text("utf-8")
 ADDING = (ROOT / "docs" / "adding.md").read_text("utf-8")
 
 
@@ -46,6 +47,10 @@ def test_readme_is_short_and_its_links_lead_somewhere():
 
 def test_adding_a_proxy_a_meter_and_a_space():
     exec("\n".join(_blocks(ADDING)), {})
+
+
+def test_searching():
+    exec("\n".join(_blocks(SEARCH)), {})
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,13 @@
 """From stored runs to knowledge: ranking, ensembles, ablation; no network is run."""
 
 from jaxproxy.analysis._ablation import SETS, Ablation, ablate
+from jaxproxy.analysis._best_of import (
+    BestOf,
+    Found,
+    best_of,
+    best_of_columns,
+    best_of_draws,
+)
 from jaxproxy.analysis._columns import (
     Column,
     archs_of,
@@ -52,15 +59,20 @@ __all__ = [
     "MEASURES",
     "SETS",
     "Ablation",
+    "BestOf",
     "Column",
     "Correlation",
     "Ensemble",
+    "Found",
     "Matrix",
     "Partial",
     "Record",
     "Truth",
     "ablate",
     "archs_of",
+    "best_of",
+    "best_of_columns",
+    "best_of_draws",
     "bootstrap",
     "compare",
     "correlate",

@@ -137,7 +137,7 @@ def reachable(run: "Run", archs: Sequence[str]) -> np.ndarray:
 def subsets(run: "Run", archs: Sequence[str]) -> dict[str, np.ndarray]:
     """Sets to report on, bool[N]: ``all``, and ``reachable`` if there are enough."""
     sets = {"all": np.ones(len(archs), bool)}
-    if len(archs) >= MIN_SUBSET_RUN and _is_known(run):
+    if len(archs) >= MIN_SUBSET_RUN and is_known(run):
         members = reachable(run, archs)
         if not members.all():
             sets["reachable"] = members
@@ -146,7 +146,7 @@ def subsets(run: "Run", archs: Sequence[str]) -> dict[str, np.ndarray]:
 
 def _space(run: "Run") -> Space:
     scorer = run.manifest["scorer"]
-    if not _is_known(run):
+    if not is_known(run):
         raise ValueError(
             f"{run.path} is of space {scorer['space']!r}; known are {sorted(SPACES)}"
         )
@@ -157,5 +157,6 @@ def _space(run: "Run") -> Space:
     return SPACES[name](**given)
 
 
-def _is_known(run: "Run") -> bool:
+def is_known(run: "Run") -> bool:
+    """Returns whether the space of a run is one of ``SPACES``."""
     return run.manifest["scorer"]["space"] in SPACES

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxproxy.analysis._best_of import best_of_1000
 from jaxproxy.analysis._columns import (
     Column,
     archs_of,
@@ -28,6 +29,8 @@ class Record(NamedTuple):
       ranked_among: for an ensemble, of how many architectures its ranks are, whatever
         the set; None for a proxy.
       num_unknown: architectures of the set without an accuracy, which are left out.
+      best_of1000: mean accuracy of the first by score of 1,000 random ones of the set,
+        as :func:`best_of`; NaN if it has fewer.
 
     The other fields are those of :class:`Correlation`.
     """
@@ -37,6 +40,7 @@ class Record(NamedTuple):
     set: str
     ranked_among: int | None
     num_unknown: int
+    best_of1000: float
     n: int
     num_valid: int
     coverage: float
@@ -114,5 +118,6 @@ def compare(
             set=label,
             ranked_among=column.ranked_among,
             num_unknown=int(missing.sum()),
+            best_of1000=best_of_1000(column.oriented[rows], accuracy.values[rows]),
             **vars(correlation),
         )

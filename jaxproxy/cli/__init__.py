@@ -21,6 +21,7 @@ from jaxproxy.cli._commands import (
     Plan,
 )
 from jaxproxy.cli._score import Score
+from jaxproxy.cli._search import BestOf
 
 __all__ = ["main"]
 
@@ -54,6 +55,7 @@ def _parse(argv: Sequence[str] | None) -> Command:
     commands: dict[str, Callable[..., Command]] = {
         "score": Score,
         "correlate": Correlate,
+        "best-of": BestOf,
         "ablate": Ablate,
         "matrix": Matrix,
         "list": List,

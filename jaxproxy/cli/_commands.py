@@ -58,7 +58,7 @@ def column_names(texts: Sequence[str]) -> list[str]:
     return [t if t in ENSEMBLES else parse_proxy(t).name for t in texts]
 
 
-def _open(
+def open_both(
     path: Path, specs: Sequence[str], *, some: bool = True
 ) -> "tuple[Run, list[Truth]]":
     """The run and the truths to compare it with; an error if there are to be some."""
@@ -102,7 +102,7 @@ class Correlate:
         from jaxproxy.cli._tables import correlation_tables
         from jaxproxy.cli._words import to_json
 
-        run, truths = _open(self.run, self.truth)
+        run, truths = open_both(self.run, self.truth)
         records = correlations(run, truths, num_bootstrap=self.bootstrap)
         if self.json:
             print(json.dumps(to_json(records), indent=2))
@@ -139,7 +139,7 @@ class Ablate:
         from jaxproxy.startup import set_up_jax
 
         set_up_jax()
-        run, truths = _open(self.run, self.truth)
+        run, truths = open_both(self.run, self.truth)
         found = ablate(
             run, self.proxy, truths, subset=self.set, num_bootstrap=self.bootstrap
         )
@@ -180,7 +180,7 @@ class Matrix:
 
         if self.given and not self.truth:
             raise ValueError("--given needs a --truth to correlate with")
-        run, truths = _open(self.run, self.truth, some=False)
+        run, truths = open_both(self.run, self.truth, some=False)
         found = matrix(run, truths, given=self.given, measure=self.measure)
         if self.json:
             print(json.dumps(to_json(found), indent=2))

@@ -12,6 +12,7 @@ from rich.text import Text
 from jaxproxy.analysis import (
     MEASURES,
     Ablation,
+    BestOf,
     Column,
     Matrix,
     Record,
@@ -55,7 +56,8 @@ def correlation_tables(records: Sequence[Record]) -> Iterator[RenderableType]:
         missing = rows[0].num_unknown
         unknown = f" ({missing} more have no accuracy)" if missing else ""
         title = f"{truth}: {rows[0].n} architectures{where}{unknown}"
-        columns = ("valid", "cover-\nage %", *_HEADERS.values(), "ties\n%")
+        finds = ("best of\n1000",) if rows[0].n >= 1_000 else ()
+        columns = ("valid", "cover-\nage %", *_HEADERS.values(), *finds, "ties\n%")
         table = make_table(title, "proxy", *columns)
         for row in rows:
             among = row.ranked_among
@@ -73,7 +75,26 @@ def _cells(row: Record) -> Iterator[str]:
         digits = 1 if measure == "top64_top5" else 3
         numbers = (getattr(row, measure), *row.intervals.get(measure, ()))
         yield "\n".join(f"{number:.{digits}f}" for number in numbers)
+    if row.n >= 1_000:
+        yield f"{row.best_of1000:.2f}"
     yield f"{100 * row.score_ties:.2f}"
+
+
+def best_of_tables(records: Sequence[BestOf]) -> Iterator[RenderableType]:
+    """One table for each truth, a row for each proxy, and what it says."""
+    for truth in dict.fromkeys(record.truth for record in records):
+        own = [record for record in records if record.truth == truth]
+        sizes = list(dict.fromkeys(record.n for record in own))
+        table = make_table(truth, "proxy", *(f"best of {n}" for n in sizes))
+        for proxy in dict.fromkeys(record.proxy for record in own):
+            found = [record for record in own if record.proxy == proxy]
+            cells = (f"{record.mean:.2f} ± {record.std:.2f}" for record in found)
+            table.add_row(*map(Text, (proxy, *cells)))
+        yield table
+    yield (
+        "Accuracy of the first by score of N random architectures: mean and standard "
+        "deviation over all samples. ceiling: the best of the sample."
+    )
 
 
 def proxy_table(run: Run) -> Table:
