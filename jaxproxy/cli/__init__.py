@@ -21,7 +21,7 @@ from jaxproxy.cli._commands import (
     Plan,
 )
 from jaxproxy.cli._score import Score
-from jaxproxy.cli._search import BestOf
+from jaxproxy.cli._search import BestOf, Search
 
 __all__ = ["main"]
 
@@ -56,6 +56,7 @@ def _parse(argv: Sequence[str] | None) -> Command:
         "score": Score,
         "correlate": Correlate,
         "best-of": BestOf,
+        "search": Search,
         "ablate": Ablate,
         "matrix": Matrix,
         "list": List,

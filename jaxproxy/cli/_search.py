@@ -1,12 +1,184 @@
-"""The commands that find architectures."""
+"""The commands that find architectures.
+
+Options are fields of dataclasses. Everything slow to import is imported where it is
+used, so that ``jaxproxy --help`` answers at once.
+"""
 
 import dataclasses
 import json
-from typing import Annotated
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from jaxproxy.cli._commands import Flag, Folder, Truths, open_both, show
+from jaxproxy.cli._commands import Flag, Folder, Number, Truths, open_both, show
+
+if TYPE_CHECKING:
+    from jaxproxy.scoring import LiveSearch, Scorer
+    from jaxproxy.search import Budget, Core
+    from jaxproxy.spaces import Space
+
+Size = Annotated[str | None, arg(metavar="N", help_behavior_hint="")]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Search:
+    """Search for the best architecture by a proxy, into a run folder."""
+
+    space: Annotated[Positional[str], arg(metavar="SPACE")]
+    """Search space, such as nasbench201 or 'autoformer(size=small)'."""
+    out: Folder
+    """Run folder: new, or holding a search of the same settings, which goes on."""
+    method: str = "intrain_nas"
+    """Search and its options, such as 'regularized_evolution(pool=64,sample=10)'."""
+    proxy: str = "capacity(depth=sqrt)"
+    """Proxy or variant whose score is to be high (or low, if low is good)."""
+    budget: int = 1000
+    """How many architectures are scored."""
+    together: int = 64
+    """How many are asked for before they are told; 1 is what papers do, but slow."""
+    max_params: Size = None
+    """Most parameters: 1200000, 1200K or 1.2M."""
+    max_macs: Size = None
+    """Most multiply-adds of one input: 300M, for example."""
+    max_latency: Annotated[
+        str | None, arg(metavar="FILE.csv:COLUMN:VALUE", help_behavior_hint="")
+    ] = None
+    """Table of a cost, and the most of it; architectures without one are refused."""
+    preset: Literal["paper", "fast"] = "fast"
+    """Fidelity: size of the network and batch that are scored, and nothing else."""
+    seed: int = 0
+    """Of the search."""
+    seeds: int = 1
+    """How many draws of weights and inputs; the score is their mean."""
+    num_classes: Number = None
+    """Outputs of the network, in place of the space's."""
+    devices: Number = None
+    """Devices to use, all by default; on the CPU, each is a processor core."""
+    json: Flag = False
+    """Print a list with the record of the winner and nothing else."""
+
+    def __call__(self) -> int:
+        """Searches, and prints the winner."""
+        from jaxproxy.startup import set_up_jax
+
+        set_up_jax(self.devices)
+        from jaxproxy.scoring import Interrupted
+        from jaxproxy.spaces import parse_space
+
+        given = {} if self.num_classes is None else {"num_classes": self.num_classes}
+        space, limits = parse_space(self.space, **given), self._limits()
+        scorer = self._scorer(space)
+        try:
+            found = self._search(space, scorer, limits)
+        except Interrupted as stop:  # which has been logged
+            return 128 + stop.signum
+        record = _winner(space, scorer, found.core)
+        if self.json:
+            print(json.dumps([record], indent=2))
+            return 0
+        show(*(f"{name}: {value}" for name, value in record.items()))
+        refused = int(found.core.refused)
+        show(f"{refused} proposals were refused" if refused else "")
+        show(f"the run is in {self.out}")
+        return 0
+
+    def _search(
+        self, space: "Space", scorer: "Scorer", limits: "Budget"
+    ) -> "LiveSearch":
+        from jaxproxy.options import make
+        from jaxproxy.scoring import search_live
+        from jaxproxy.search import SEARCHES, Budget, make_genes
+
+        limited = limits != Budget()
+        genes = make_genes(space, budget=limits if limited else None)
+        search, name = make(self.method, SEARCHES, "method", genes=genes)
+        settings = {"method": name, "limits": self._named_limits()}
+        return search_live(
+            search,
+            genes,
+            scorer,
+            self.out,
+            budget=self.budget,
+            seed=self.seed,
+            together=self.together,
+            settings=settings,
+        )
+
+    def _scorer(self, space: "Space") -> "Scorer":
+        from jaxproxy.proxies import parse_proxy
+        from jaxproxy.scoring import make_scorer
+
+        return make_scorer(
+            space,
+            [parse_proxy(self.proxy)],
+            fidelity=self.preset,
+            seeds=self.seeds,
+            devices=self.devices,
+            block_size=self.together,
+        )
+
+    def _named_limits(self) -> dict[str, Any]:
+        names = ("max_params", "max_macs", "max_latency")
+        return {name: getattr(self, name) for name in names}
+
+    def _limits(self) -> "Budget":
+        from jaxproxy.analysis import load_truth
+        from jaxproxy.search import Budget
+
+        costs, most = None, None
+        if self.max_latency is not None:
+            table, _, value = self.max_latency.rpartition(":")
+            try:
+                most = float(value)
+            except ValueError:
+                raise ValueError(
+                    f"--max-latency is FILE.csv:COLUMN:VALUE, not {self.max_latency!r}"
+                ) from None
+            costs = load_truth(table).accuracy
+        params = _size("--max-params", self.max_params)
+        return Budget(params, _size("--max-macs", self.max_macs), costs, most)
+
+
+def _size(option: str, text: str | None) -> int | None:
+    """Returns the number of a text such as ``300M``.
+
+    Raises:
+      ValueError: it is none.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(
+        r"(\d+(?:\.\d+)?(?:e\d+)?)([KMG]?)", text.strip(), re.IGNORECASE
+    )
+    if match is None:
+        raise ValueError(f"{option} is a number such as 1200000 or 1.2M, not {text!r}")
+    scale = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}[match[2].lower()]
+    return round(float(match[1]) * scale)
+
+
+def _winner(space: "Space", scorer: "Scorer", core: "Core") -> dict[str, Any]:
+    """Returns the record of what was found.
+
+    Raises:
+      ValueError: nothing had a score.
+    """
+    import numpy as np
+
+    proxy, fitness = scorer.proxies[0], float(core.fitness)
+    if not np.isfinite(fitness):
+        raise ValueError(
+            f"none of {int(core.told)} architectures has a valid score by {proxy.name}"
+        )
+    code = np.asarray(core.code)
+    counts_macs = space.counts is not None and space.counts.macs is not None
+    return {
+        "arch": space.to_str(code),
+        "score": fitness if proxy.higher_is_better else -fitness,
+        "params": int(space.num_params(code)),
+        "macs": int(space.num_macs(code)) if counts_macs else None,
+        "evaluations": int(core.told),
+    }
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

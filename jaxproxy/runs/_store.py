@@ -146,6 +146,18 @@ class Run:
         table = pa.concat_tables(self._parts(self.path, wanted)).sort_by("index")
         return table if columns is None else table.select(list(columns))
 
+    def part(self, number: int, columns: Columns = None) -> pa.Table:
+        """The scores of one finished part, in its order.
+
+        Args:
+          number: from 0.
+          columns: the columns wanted, all by default.
+
+        Raises:
+          StoreError: it is not finished or unreadable, or no such column.
+        """
+        return _read(self.path / f"part-{number:06d}.parquet", columns)
+
     def scores(self) -> pa.Table:
         """All columns of :meth:`table`."""
         return self.table()

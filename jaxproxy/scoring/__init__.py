@@ -1,6 +1,7 @@
 """From codes to scores: any number of architectures and seeds, on any devices."""
 
 from jaxproxy.scoring._cost import COSTS, cost_class, summary
+from jaxproxy.scoring._live import LiveSearch, search_live
 from jaxproxy.scoring._population import Population, population
 from jaxproxy.scoring._program import bind_pass
 from jaxproxy.scoring._score import make_scorer, score
@@ -12,6 +13,7 @@ __all__ = [
     "PART_SIZE",
     "BlockScores",
     "Interrupted",
+    "LiveSearch",
     "Population",
     "Scorer",
     "bind_pass",
@@ -19,6 +21,7 @@ __all__ = [
     "make_scorer",
     "population",
     "score",
+    "search_live",
     "summary",
     "sweep",
 ]

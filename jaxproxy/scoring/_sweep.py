@@ -111,7 +111,7 @@ def sweep(
         **plan.request(),
         "part_size": part_size,
         "deduplicate": deduplicate,
-        "environment": _environment(scorer),
+        "environment": environment(scorer),
     }
     run = Run.create(out, manifest)
     _score_parts(scorer, plan, run, progress)
@@ -134,7 +134,7 @@ def _score_parts(scorer: Scorer, plan: Plan, run: Run, progress: bool) -> None:
 
         for number in sorted(set(range(len(plan.rows))) - finished):
             part = plan.part(scorer.space, number)
-            tables = _score_part(scorer, part, check_signals, advance)
+            tables = score_part(scorer, part, check_signals, advance)
             run.write_part(number, *tables)
             done += len(part.index)
         check_signals()  # in the last block: the caller must not go on unaware
@@ -149,12 +149,13 @@ def _check_finished(run: Run, plan: Plan, finished: set[int]) -> int:
     return len(index)
 
 
-def _score_part(
+def score_part(
     scorer: Scorer,
     part: Part,
-    before_block: Callable[[], None],
-    advance: Callable[[int], None],
+    before_block: Callable[[], None] = lambda: None,
+    advance: Callable[[int], None] = lambda count: None,
 ) -> tuple[pa.Table, pa.Table | None]:
+    """Returns the rows and the readings of a part, as they are stored."""
     members = np.bincount(part.class_of_row)
     groups, scores = blocks(len(part.classes), scorer.block_size), []
     for block in groups:
@@ -198,7 +199,7 @@ def _readings(scorer: Scorer, part: Part, scored: BlockScores) -> pa.Table | Non
     )
 
 
-def _environment(scorer: Scorer) -> dict[str, Any]:
+def environment(scorer: Scorer) -> dict[str, Any]:
     """Where and with what a run was made; recorded, but free to change on resume."""
     versions = {}
     for package in ("jaxproxy", "jax", "jaxlib", "flax", "numpy", "pyarrow"):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from jaxproxy.search._budget import Budget
 from jaxproxy.search._evolution import regularized_evolution
 from jaxproxy.search._genes import Genes, make_genes
 from jaxproxy.search._intrain import intrain_nas
@@ -26,6 +27,7 @@ SEARCHES: dict[str, Callable[..., Search]] = {
 
 __all__ = [
     "SEARCHES",
+    "Budget",
     "Core",
     "Curves",
     "Genes",

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from jaxproxy.search._budget import Budget, host_allowed, host_sampler
 from jaxproxy.spaces import Space
 
 _TOGETHER, _ROUNDS = 16, 64
@@ -27,9 +28,13 @@ class Genes(NamedTuple):
     """code int32[G] -> whether it is an architecture within the budget, bool[]."""
     rates: tuple[float, ...] | None = None
     """How often each gene is the one that a mutation changes; None for equally."""
+    sampler: Callable[[Array], Array] | None = None
+    """key -> random code int32[G], where few combinations are architectures."""
 
     def random(self, key: Array) -> Array:
-        """Returns a uniformly random code int32[G], allowed or not."""
+        """Returns a random code int32[G], uniform but for a sampler, allowed or not."""
+        if self.sampler is not None:
+            return self.sampler(key)
         return jax.random.randint(key, (len(self.choices),), 0, _array(self.choices))
 
     def mutate(self, key: Array, code: Array) -> Array:
@@ -135,28 +140,38 @@ class Genes(NamedTuple):
 def make_genes(
     space: Space,
     *,
+    budget: Budget | None = None,
     allowed: Callable[[Array], Array] | None = None,
     rates: Sequence[float] | None = None,
 ) -> Genes:
     """Returns the genes of a space for the searches of this package.
 
+    Where not every combination of genes is an architecture, and under a budget, the
+    device asks the host; functions in terms of ``jax.numpy`` are faster.
+
     Args:
-      space: all combinations of whose genes are architectures, or ``allowed`` says
-        which are.
-      allowed: code int32[G] -> bool[], in terms of ``jax.numpy``; None for all.
+      space: what is searched.
+      budget: what an architecture may cost; None for no limit.
+      allowed: code int32[G] -> bool[], in terms of ``jax.numpy``: in place of asking
+        the host, whether it is an architecture and within the budget.
       rates: probability of each gene to be the one that a mutation changes, summing to
         one; None for equal ones. The evolution of NAS-Bench-201's authors draws a node
         and then one of its edges: ``(1/3, 1/6, 1/6, 1/9, 1/9, 1/9)``.
 
     Raises:
-      ValueError: the space constrains its genes and nothing says how, no gene has a
-        choice, or rates that are no probabilities of its genes.
+      ValueError: no gene has a choice, a budget beside ``allowed``, a limit on what the
+        space does not count, or rates that are no probabilities of its genes.
     """
-    if space.constraint is not None and allowed is None:
-        raise ValueError(
-            f"not every combination of the genes of {space.name} is an architecture; "
-            "give allowed=, which says of a code whether it is one"
-        )
+    if budget is not None and allowed is not None:
+        raise ValueError("give budget= or allowed=, not both")
+    counted = space.counts is not None and space.counts.macs is not None
+    if budget is not None and budget.macs is not None and not counted:
+        raise ValueError(f"{space.name} does not count its multiply-adds")
+    sampler = None
+    if space.constraint is not None and space.constraint.sampler is not None:
+        sampler = host_sampler(space)
+    if allowed is None and (space.constraint is not None or budget is not None):
+        allowed = host_allowed(space, budget or Budget())
     free = np.array(space.choices) > 1
     if not free.any():
         raise ValueError(f"no gene of {space.name} has a choice")
@@ -168,7 +183,8 @@ def make_genes(
                 f"rates of {space.name} are {len(free)} probabilities that sum to one, "
                 f"0 for genes without a choice; got {list(rates)}"
             )
-    return Genes(space.choices, allowed, None if rates is None else tuple(rates))
+    named = None if rates is None else tuple(rates)
+    return Genes(space.choices, allowed, named, sampler)
 
 
 def _array(choices: tuple[int, ...]) -> Array:

@@ -77,4 +77,4 @@ def local_search(genes: Genes) -> Search:
             jnp.where(arrives, -jnp.inf, best_fitness),
         )
 
-    return Search(init, ask, tell)
+    return Search(init, ask, tell, together=False)

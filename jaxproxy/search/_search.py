@@ -27,6 +27,8 @@ class Search(NamedTuple):
     """state, code int32[G], fitness float[] -> state. Higher is better; what is not
     finite or not allowed counts as told, and is never a parent nor the best. Codes that
     were not asked for may be told as well."""
+    together: bool = True
+    """Whether several codes may be asked for before the first is told."""
 
 
 class Core(NamedTuple):

@@ -70,4 +70,4 @@ def warm_up(
     def tell(state: _State, code: Array, fitness: Array) -> _State:
         return state._replace(inner=search.tell(state.inner, code, fitness))
 
-    return Search(init, ask, tell)
+    return search._replace(init=init, ask=ask, tell=tell)

@@ -1,5 +1,6 @@
 """Every search of the table keeps the contract of searches."""
 
+import dataclasses
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from jaxproxy.search import (
     SEARCHES,
+    Budget,
     Genes,
     Search,
     make_genes,
@@ -20,11 +22,12 @@ from jaxproxy.search import (
     run,
     warm_up,
 )
-from jaxproxy.spaces import nasbench101, nasbench201
+from jaxproxy.spaces import SPACES, nasbench201
 from jaxproxy.testing import check_search
 
 SMALL = Genes((3, 1, 4, 2, 5))
 RANDOM = random_search(SMALL)
+UNCOUNTED = dataclasses.replace(nasbench201(), counts=None)
 
 
 def _sum(code: jax.Array) -> jax.Array:
@@ -152,10 +155,45 @@ def test_the_k_best_are_those_of_the_whole_history() -> None:
         )
 
 
+@pytest.mark.parametrize("name", sorted(SPACES))
+def test_every_space_is_searched_within_its_constraints(name: str) -> None:
+    """Codes are architectures, random ones and mutants; the host is asked."""
+    space = SPACES[name]()
+    genes = make_genes(space)
+
+    def score(code: jax.Array) -> jax.Array:
+        return jnp.sin(code.astype(jnp.float32)).sum()
+
+    trace = jax.jit(lambda key: run(SEARCHES["intrain_nas"](genes), score, 12, key))(
+        jax.random.key(0)
+    )
+    codes = space.check_codes(np.asarray(trace.codes))
+    assert len(np.unique(codes, axis=0)) > 4
+    assert np.isfinite(trace.state.core.fitness)
+
+
+def test_a_budget_is_held() -> None:
+    """Of parameters, multiply-adds and a table of costs together."""
+    space, rng = nasbench201(), np.random.default_rng(0)
+    codes = space.sample(rng, 9000)
+    costs = {space.to_str(code): float(rng.random()) for code in codes}
+    budget = Budget(params=600_000, macs=80_000_000, costs=costs, cost=0.5)
+    genes = make_genes(space, budget=budget)
+    trace = jax.jit(lambda key: run(random_search(genes), _sum, 50, key))(
+        jax.random.key(1)
+    )
+    found = np.asarray(trace.codes)
+    assert (space.num_params(found) <= 600_000).all()
+    assert (space.num_macs(found) <= 80_000_000).all()
+    assert all(costs[space.to_str(code)] <= 0.5 for code in found)
+    assert space.num_params(found).max() > 300_000
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: make_genes(nasbench101()), "give allowed="),
+        (lambda: make_genes(nasbench201(), budget=Budget(), allowed=_sum), "not both"),
+        (lambda: make_genes(UNCOUNTED, budget=Budget(macs=1)), "does not count"),
         (lambda: make_genes(nasbench201(), rates=[1.0]), "are 6 probabilities"),
         (lambda: regularized_evolution(SMALL, pool=3, sample=4), "sample=4 of pool=3"),
         (lambda: regularized_evolution(SMALL, move="up"), "unknown move 'up'; choose"),

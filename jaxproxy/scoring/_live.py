@@ -1,0 +1,190 @@
+"""Searches that score what they ask for, into a run folder (host code).
+
+A part of the run is a block of what was asked for together. What the search knows is a
+function of the seed and of the scores that are stored, so a run that was stopped is
+continued by asking anew and telling what is there; no state is ever written.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from jaxproxy.runs import Run, StoreError
+from jaxproxy.scoring._plan import Part
+from jaxproxy.scoring._progress import caught_signals, show_progress
+from jaxproxy.scoring._scorer import Scorer
+from jaxproxy.scoring._sweep import Interrupted, environment, score_part
+from jaxproxy.search import Core, Genes, Search
+
+_LOGGER = logging.getLogger("jaxproxy")
+
+
+class LiveSearch(NamedTuple):
+    """What a search found."""
+
+    run: Run
+    """All that was scored, in the order of asking."""
+    core: Core
+    """The best, and how much was told and refused."""
+
+
+def search_live(
+    search: Search,
+    genes: Genes,
+    scorer: Scorer,
+    out: str | os.PathLike[str],
+    *,
+    budget: int,
+    seed: int = 0,
+    together: int = 64,
+    settings: Mapping[str, Any] | None = None,
+) -> LiveSearch:
+    """Runs a search on the scores of a scorer's first proxy, into a run folder.
+
+    The same call finishes a run that was stopped, with the same trace. Signals and
+    progress are as in :func:`sweep`.
+
+    Args:
+      search: what asks.
+      genes: of the scorer's space, as the search was made with.
+      scorer: scores what is asked for; the other proxies are stored as well.
+      out: the run folder: new, or holding a run of the same search.
+      budget: how many architectures are scored.
+      seed: of the search.
+      together: how many are asked for before they are told; 1 is what papers do, more
+        is faster. It is part of what the search is.
+      settings: JSON-able, what else defines the search, for the manifest.
+
+    Raises:
+      ValueError: numbers below one, a search that has to be told one by one, or nothing
+        within the budget of the genes.
+      StoreError: the folder holds something else, or cannot be written.
+      Interrupted: a signal came.
+    """
+    if budget < 1 or together < 1:
+        raise ValueError(f"budget={budget}, together={together}: both are at least 1")
+    if together > 1 and not search.together:
+        raise ValueError("this search is told one by one: give together=1")
+    steps = _Steps(search, genes, scorer, together)
+    steps.check_budget(seed)
+    numbers = {"budget": budget, "seed": seed, "together": together}
+    manifest = {
+        "format": 1,
+        "scorer": scorer.describe(),
+        "search": {**(settings or {}), **numbers},
+        "environment": environment(scorer),
+    }
+    run = Run.create(out, manifest)
+    return LiveSearch(run, _search_parts(steps, run, budget, seed))
+
+
+def _search_parts(steps: "_Steps", run: Run, budget: int, seed: int) -> Core:
+    finished = run.done()
+    state = steps.search.init(jax.random.key(seed))
+    with caught_signals() as caught, show_progress(0, budget) as advance:
+        for number, start in enumerate(range(0, budget, steps.together)):
+            state, codes = steps.ask(state)
+            codes = codes[: budget - start]
+            allowed = steps.allowed(codes)
+            part = steps.part(codes[allowed], start + np.flatnonzero(allowed))
+            if number not in finished and len(part.index):
+                if caught:
+                    raise Interrupted(run, caught[0], start, budget)
+                run.write_part(number, *score_part(steps.scorer, part))
+            fitness = np.full(len(codes), np.nan, np.float32)
+            if len(part.index):
+                fitness[allowed] = steps.stored(run, number, part)
+            before = float(state.core.fitness)
+            state = steps.tell(state, codes, fitness)
+            if state.core.fitness > before:
+                best = steps.scorer.space.to_str(np.asarray(state.core.code))
+                _LOGGER.info("%.6g after %d: %s", state.core.fitness, start, best)
+            advance(len(codes))
+    return state.core
+
+
+class _Steps:
+    """One block of a search after another: asked, scored, told."""
+
+    def __init__(
+        self, search: Search, genes: Genes, scorer: Scorer, together: int
+    ) -> None:
+        self.search, self.genes, self.scorer = search, genes, scorer
+        self.together = together
+        self.proxy = scorer.proxies[0]
+        self._ask = jax.jit(
+            lambda state: lax.scan(
+                lambda state, _: search.ask(state), state, None, length=together
+            )
+        )
+        self._tell = jax.jit(_telling(search))
+
+    def check_budget(self, seed: int) -> None:
+        """Raises ValueError if nothing that is asked for first is allowed."""
+        state, codes = self.ask(self.search.init(jax.random.key(seed)))
+        if not self.allowed(codes).any():
+            raise ValueError(
+                f"none of {int(state.core.refused)} random architectures of "
+                f"{self.scorer.space.name} is allowed: what is asked for is too rare"
+            )
+
+    def ask(self, state: Any) -> tuple[Any, np.ndarray]:
+        """Returns the next state, and codes int32[n, G]."""
+        state, codes = self._ask(state)
+        return state, np.asarray(codes)
+
+    def allowed(self, codes: np.ndarray) -> np.ndarray:
+        """Returns which codes are allowed, bool[n]; a search may be stuck."""
+        if self.genes.allowed is None:
+            return np.ones(len(codes), bool)
+        return np.asarray(jax.vmap(self.genes.allowed)(jnp.asarray(codes)))
+
+    def part(self, codes: np.ndarray, index: np.ndarray) -> Part:
+        """Returns what is to be scored, each architecture once."""
+        space = self.scorer.space
+        classes, class_of_row = np.unique(codes, axis=0, return_inverse=True)
+        return Part(
+            index=index.astype(np.int64),
+            strings=[space.to_str(code) for code in codes],
+            codes=codes,
+            classes=classes,
+            class_strings=np.array([space.to_str(code) for code in classes], object),
+            class_of_row=class_of_row.reshape(-1),
+        )
+
+    def stored(self, run: Run, number: int, part: Part) -> np.ndarray:
+        """Returns the fitness float32[n] of a finished part, NaN where it is invalid.
+
+        Raises:
+          StoreError: the part is of another search.
+        """
+        name = self.proxy.name
+        table = run.part(number, ["arch", name, f"{name}_valid"])
+        if table["arch"].to_pylist() != part.strings:
+            raise StoreError(
+                f"part {number} of {run.path} has other architectures than this search "
+                "asks for"
+            )
+        sign = 1 if self.proxy.higher_is_better else -1
+        values = sign * table[name].to_numpy()
+        return np.where(table[f"{name}_valid"].to_numpy(), values, np.nan)
+
+    def tell(self, state: Any, codes: np.ndarray, fitness: np.ndarray) -> Any:
+        """Returns the state that knows the fitness float32[n] of codes."""
+        return self._tell(state, jnp.asarray(codes), jnp.asarray(fitness))
+
+
+def _telling(search: Search) -> Callable[[Any, Array, Array], Any]:
+    def tell(state: Any, codes: Array, fitness: Array) -> Any:
+        def one(state: Any, told: tuple[Array, Array]) -> tuple[Any, None]:
+            return search.tell(state, *told), None
+
+        return lax.scan(one, state, (codes, fitness))[0]
+
+    return tell
