@@ -51,6 +51,7 @@ from jaxproxy.analysis._rank import (
     top_overlap,
 )
 from jaxproxy.analysis._rescore import rescore, stored_readings
+from jaxproxy.analysis._simulation import Simulated, simulated, simulations
 from jaxproxy.analysis._truth import Truth, load_truth
 
 __all__ = [
@@ -67,6 +68,7 @@ __all__ = [
     "Matrix",
     "Partial",
     "Record",
+    "Simulated",
     "Truth",
     "ablate",
     "archs_of",
@@ -92,6 +94,8 @@ __all__ = [
     "rescore",
     "rounded_log_rank_sum",
     "score_columns",
+    "simulated",
+    "simulations",
     "spearman",
     "spearman_top",
     "stored_readings",

@@ -21,7 +21,7 @@ from jaxproxy.cli._commands import (
     Plan,
 )
 from jaxproxy.cli._score import Score
-from jaxproxy.cli._search import BestOf, Search
+from jaxproxy.cli._search import BestOf, Search, Simulate
 
 __all__ = ["main"]
 
@@ -57,6 +57,7 @@ def _parse(argv: Sequence[str] | None) -> Command:
         "correlate": Correlate,
         "best-of": BestOf,
         "search": Search,
+        "simulate": Simulate,
         "ablate": Ablate,
         "matrix": Matrix,
         "list": List,

@@ -70,7 +70,7 @@ def open_both(
     return Run.open(path), [load_truth(spec) for spec in specs]
 
 
-def _plotter(name: str, path: Path | None) -> Callable[..., None]:
+def plotter(name: str, path: Path | None) -> Callable[..., None]:
     """Returns a function that draws to a file, or one that does nothing.
 
     What would prevent the figure is found before anything is computed.
@@ -132,7 +132,7 @@ class Ablate:
 
     def __call__(self) -> int:
         """Prints the report, and draws it if asked to."""
-        draw = _plotter("plot_ablation", self.plot)
+        draw = plotter("plot_ablation", self.plot)
         from jaxproxy.analysis import ablate
         from jaxproxy.cli._tables import ablation_tables
         from jaxproxy.cli._words import ablation_to_json
@@ -173,7 +173,7 @@ class Matrix:
 
     def __call__(self) -> int:
         """Prints the report, and draws it if asked to."""
-        draw = _plotter("plot_matrix", self.plot)
+        draw = plotter("plot_matrix", self.plot)
         from jaxproxy.analysis import matrix
         from jaxproxy.cli._tables import matrix_tables
         from jaxproxy.cli._words import to_json
@@ -227,7 +227,7 @@ class Draw:
 
     def __call__(self) -> int:
         """Draws, and says what was drawn."""
-        draw = _plotter("plot_architecture", self.out)
+        draw = plotter("plot_architecture", self.out)
         from jaxproxy.spaces import parse_space
 
         space = parse_space(self.space)

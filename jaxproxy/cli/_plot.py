@@ -1,7 +1,7 @@
 """Figures of reports; the only file that needs matplotlib (host)."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ except ImportError as error:
 
 from jaxproxy.analysis import Record
 from jaxproxy.runs import one_line_errors
+from jaxproxy.search import Curves
 from jaxproxy.spaces import Graph
 
 _SUFFIXES = (".png", ".svg")
@@ -59,6 +60,33 @@ def plot_ablation(records: Sequence[Record], path: Path) -> None:
     panels[0].invert_yaxis()
     if len(shown) < len(names):
         figure.suptitle(f"the best {len(shown)} of {len(names)} variants", fontsize=9)
+    _save(figure, path)
+
+
+def plot_curves(found: Mapping[tuple[str, str], Curves], path: Path) -> None:
+    """Median and quartiles of what searches had found, a panel for each truth.
+
+    Args:
+      found: curves by method and truth.
+      path: a PNG or SVG file, replaced if it exists.
+    """
+    truths = list(dict.fromkeys(truth for _, truth in found))
+    figure = Figure(figsize=(1 + 4 * len(truths), 4), layout="constrained")
+    panels = figure.subplots(1, len(truths), squeeze=False)[0]
+    for panel, truth in zip(panels, truths, strict=True):
+        for (method, reported), curve in found.items():
+            if reported != truth:
+                continue
+            low, middle, high = np.quantile(curve.honest, (0.25, 0.5, 0.75), axis=0)
+            places = np.arange(1, len(middle) + 1)
+            (line,) = panel.plot(places, middle, label=method.replace("$", r"\$"))
+            panel.fill_between(places, low, high, alpha=0.15, color=line.get_color())
+        panel.set_title(truth.replace("$", r"\$"), fontsize=9)
+        panel.set_xlabel("evaluations")
+        panel.set_xscale("log")
+        panel.grid(alpha=0.3)
+    panels[0].set_ylabel("truth of the best by what was seen")
+    panels[0].legend(fontsize=7)
     _save(figure, path)
 
 

@@ -16,6 +16,7 @@ from jaxproxy.analysis import (
     Column,
     Matrix,
     Record,
+    Simulated,
     archs_of,
     score_columns,
 )
@@ -97,6 +98,25 @@ def best_of_tables(records: Sequence[BestOf]) -> Iterator[RenderableType]:
     )
 
 
+def simulated_tables(records: Sequence[Simulated]) -> Iterator[RenderableType]:
+    """One table for each truth, a row for each method, and what it says."""
+    for truth in dict.fromkeys(record.truth for record in records):
+        own = [record for record in records if record.truth == truth]
+        marks = list(dict.fromkeys(record.evaluations for record in own))
+        headers = (*(f"after {mark}" for mark in marks), "best seen")
+        table = make_table(truth, "method", *headers)
+        for method in dict.fromkeys(record.method for record in own):
+            found = [record for record in own if record.method == method]
+            cells = [f"{record.mean:.2f} ± {record.std:.2f}" for record in found]
+            last = f"{found[-1].best_seen_mean:.2f}"
+            table.add_row(*map(Text, (method, *cells, last)))
+        yield table
+    yield (
+        "Truth of the best by what the search saw: mean and standard deviation over "
+        "runs. best seen: the best truth of all that was scored, which no user knows."
+    )
+
+
 def proxy_table(run: Run) -> Table:
     """For each column, how many scores are invalid, and how far seeds spread."""
     seeds = run.manifest["scorer"]["seeds"]
@@ -153,7 +173,7 @@ def make_table(title: str, *headers: str) -> Table:
         padding=0,
     )
     for header in headers:
-        if header in ("proxy", "architecture"):
+        if header in ("proxy", "method", "architecture"):
             table.add_column(header, overflow="fold", min_width=16)
         else:
             width = max(map(len, header.split("\n")))

@@ -1,0 +1,147 @@
+"""Searches on tables of a space, and what they found (host, but for the runs)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxproxy.analysis._truth import Truth
+from jaxproxy.options import make
+from jaxproxy.search import (
+    SEARCHES,
+    Curves,
+    Genes,
+    Search,
+    curves,
+    look_up,
+    make_genes,
+    simulate,
+    warm_up,
+)
+from jaxproxy.spaces import Space
+
+_MARKS = (10, 20, 50, 100, 200, 300, 500, 1_000, 2_000, 5_000)
+_FIRST = 64
+
+
+class Simulated(NamedTuple):
+    """What the runs of one search had found after some evaluations, by one truth."""
+
+    method: str
+    truth: str
+    evaluations: int
+    mean: float
+    """Truth of what was best by what the search saw, mean over runs."""
+    std: float
+    best_seen_mean: float
+    """The best truth of anything that was scored, which no user would know."""
+
+
+def simulations(
+    space: Space,
+    methods: Sequence[str],
+    seen: Truth,
+    truths: Sequence[Truth],
+    *,
+    budget: int = 300,
+    runs: int = 500,
+    warm: Truth | None = None,
+    seed: int = 0,
+) -> Iterator[tuple[str, str, Curves]]:
+    """Yields what many runs of searches find on tables: method, truth, curves.
+
+    Args:
+      space: all of whose codes are architectures, few enough to be listed.
+      methods: names of searches with their options, as in ``SEARCHES``.
+      seen: what a search is told.
+      truths: what is reported.
+      budget: evaluations of a run.
+      runs: of each search.
+      warm: scores of a proxy: each search is run a second time, and asks first for what
+        is best by it. Architectures without a score come last.
+      seed: of all runs.
+
+    Raises:
+      ValueError: an unknown search or option, a space that cannot be listed, a table
+        that lacks architectures, or numbers below one.
+    """
+    if space.enumerate is None or space.constraint is not None:
+        raise ValueError(
+            f"{space.name} is too large, or has too few architectures among its codes, "
+            "for a table of all"
+        )
+    if not truths or not methods:
+        raise ValueError("give at least one method, and one truth to report")
+    genes, codes = make_genes(space), space.enumerate()
+    searches = dict(_searches(methods, genes))
+    values = {t.name: _column(space, codes, t) for t in truths}
+    told = _column(space, codes, seen)
+    if warm is not None:
+        scores = _column(space, codes, warm, complete=False)
+        proxy, pool = look_up(genes, codes, scores), max(3_000, budget)
+        searches |= {
+            f"warm-up+{name}": warm_up(
+                search,
+                genes,
+                proxy,
+                first=_first(name, budget),
+                pool=pool,
+            )
+            for name, search in searches.items()
+        }
+    order = np.argsort(np.asarray(genes.rank(jnp.asarray(codes))))
+    for name, search in searches.items():
+        key = jax.random.key(seed)
+        ranks = simulate(search, genes, told[order], budget=budget, runs=runs, key=key)
+        for truth, column in values.items():
+            yield name, truth, curves(ranks, told[order], column[order])
+
+
+def simulated(found: Mapping[tuple[str, str], Curves]) -> list[Simulated]:
+    """Returns records of curves after 10, 20, 50... evaluations and at the end.
+
+    Args:
+      found: by method and truth.
+    """
+    records = []
+    for (method, truth), curve in found.items():
+        budget = curve.honest.shape[1]
+        for mark in sorted({*(m for m in _MARKS if m < budget), budget}):
+            honest, oracle = curve.honest[:, mark - 1], curve.oracle[:, mark - 1]
+            mean, std = float(honest.mean()), float(honest.std())
+            records.append(
+                Simulated(method, truth, mark, mean, std, float(oracle.mean()))
+            )
+    return records
+
+
+def _searches(methods: Sequence[str], genes: Genes) -> Iterator[tuple[str, Search]]:
+    for text in methods:
+        search, name = make(text, SEARCHES, "method", genes=genes)
+        yield name, search
+
+
+def _first(name: str, budget: int) -> int:
+    """Returns how much of the warm-up is evaluated: all by random search."""
+    return budget if name.startswith("random_search") else min(_FIRST, budget)
+
+
+def _column(
+    space: Space, codes: np.ndarray, truth: Truth, *, complete: bool = True
+) -> np.ndarray:
+    """Returns values float64[N] of codes, NaN where there are none.
+
+    Raises:
+      ValueError: none at all, or any if the column is to be complete.
+    """
+    archs = [space.to_str(code) for code in codes]
+    values = np.array([truth.accuracy.get(arch, np.nan) for arch in archs])
+    missing = np.flatnonzero(np.isnan(values))
+    if len(missing) and (complete or len(missing) == len(archs)):
+        raise ValueError(
+            f"{truth.name} lacks {len(missing)} of the {len(archs)} architectures of "
+            f"{space.name}, such as {archs[missing[0]]!r}"
+        )
+    return values
