@@ -86,7 +86,8 @@ def plot_curves(found: Mapping[tuple[str, str], Curves], path: Path) -> None:
         panel.set_xscale("log")
         panel.grid(alpha=0.3)
     panels[0].set_ylabel("truth of the best by what was seen")
-    panels[0].legend(fontsize=7)
+    lines = panels[0].get_legend_handles_labels()
+    figure.legend(*lines, loc="outside lower center", ncols=2, fontsize=7)
     _save(figure, path)
 
 
