@@ -20,7 +20,16 @@ from typing import (
     get_type_hints,
 )
 
-__all__ = ["call_name", "check_choices", "check_options", "choices_of", "make"]
+import numpy as np
+
+__all__ = [
+    "call_name",
+    "check_choices",
+    "check_counts",
+    "check_options",
+    "choices_of",
+    "make",
+]
 
 T = TypeVar("T")
 
@@ -35,6 +44,18 @@ def check_choices(**options: tuple[Any, Collection[Any]]) -> None:
         if value not in choices:
             named = sorted(choices, key=str)
             raise ValueError(f"unknown {name} {value!r}; choose from {named}")
+
+
+def check_counts(**counts: Any) -> None:
+    """Raises ValueError for an option that is no integer from 1 to 1,000,000.
+
+    Args:
+      **counts: name -> value.
+    """
+    for name, value in counts.items():
+        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        if not whole or not 1 <= value <= 10**6:
+            raise ValueError(f"{name} is an integer from 1 to 1000000, not {value!r}")
 
 
 def choices_of(factory: Callable[..., Any]) -> dict[str, tuple[Any, ...]]:
@@ -95,15 +116,30 @@ def call_name(factory: Callable[..., Any], options: Mapping[str, Any]) -> str:
     Args:
       factory: what is called.
       options: in the order of its signature. Positional ones are written without
-        their names, and texts in them are joined by ``+``, as in ``"relu+pool"``.
+        their names if none before them is left out, and texts in them are joined by
+        ``+``, as in ``"relu+pool"``.
     """
     parameters, words = inspect.signature(factory).parameters, []
-    for name, value in options.items():
-        if parameters[name].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
-            words.append(_written(value, "+"))
+    first = list(parameters)
+    for place, (name, value) in enumerate(options.items()):
+        positional = parameters[name].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+        if positional and first[place] == name:
+            words.append(_named(factory, name, value, "+"))
         else:
-            words.append(f"{name}={_written(value)}")
+            words.append(f"{name}={_named(factory, name, value)}")
     return f"{factory.__name__}({','.join(words)})" if words else factory.__name__
+
+
+def _named(
+    factory: Callable[..., Any], option: str, value: Any, between: str = ":"
+) -> str:
+    """Returns the value of an option, one kind told from a group of its name.
+
+    ``("cell",)`` is ``"cell+"``, since ``"cell"`` is a group of two.
+    """
+    known = _finite(factory).get(option, _Option(()))
+    alone = isinstance(value, tuple) and len(value) == 1 and value[0] in known.choices
+    return _written(value, between) + (between if alone else "")
 
 
 def _written(value: Any, between: str = ":") -> str:
@@ -114,6 +150,8 @@ def _written(value: Any, between: str = ":") -> str:
     if isinstance(value, tuple | list):
         strings = all(isinstance(item, str) for item in value)
         return (between if strings else ":").join(map(_written, value))
+    if isinstance(value, np.generic):
+        return _written(value.item())
     if isinstance(value, float):
         # 2.0 is 2, to which it is equal, and 1e-07 is 1e-7.
         return re.sub(r"e([+-])0+", r"e\1", repr(value).removesuffix(".0"))
@@ -156,7 +194,7 @@ def make(
         made = factory(**options)
     except TypeError as error:  # a number where a tuple should be, for instance
         raise ValueError(f"{text!r}: {error}") from error
-    words = ",".join(f"{option}={_written(value)}" for option, value in label.items())
+    words = ",".join(f"{o}={_named(factory, o, value)}" for o, value in label.items())
     return made, f"{name}({words})" if words else name
 
 
@@ -175,8 +213,9 @@ def _parsed(
     for item in filter(None, rest.removesuffix(")").split(",")):
         option, equals, value = (part.strip() for part in item.partition("="))
         if option not in known or not equals:
+            there = [o for o, p in known.items() if p.default is not p.empty]
             raise ValueError(
-                f"unknown option {item.strip()!r} of {name}; choose from {list(known)}"
+                f"unknown option {item.strip()!r} of {name}; choose from {there}"
             )
         if option in options:
             raise ValueError(f"option {option!r} of {name} is given twice")
@@ -186,7 +225,7 @@ def _parsed(
 
 def _value(text: str) -> Any:
     if ":" in text:
-        return tuple(_value(part) for part in text.split(":"))
+        return tuple(_value(part) for part in text.removesuffix(":").split(":"))
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     for kind in (int, float):

@@ -25,7 +25,7 @@ from jaxproxy.cli._commands import (
 
 if TYPE_CHECKING:
     from jaxproxy.scoring import LiveSearch, Scorer
-    from jaxproxy.search import Budget, Core
+    from jaxproxy.search import Budget
     from jaxproxy.spaces import Space
 
 Size = Annotated[str | None, arg(metavar="N", help_behavior_hint="")]
@@ -83,7 +83,7 @@ class Search:
             found = self._search(space, scorer, limits)
         except Interrupted as stop:  # which has been logged
             return 128 + stop.signum
-        record = _winner(space, scorer, found.core)
+        record = _winner(space, scorer, found)
         if self.json:
             print(json.dumps([record], indent=2))
             return 0
@@ -216,6 +216,8 @@ def _size(option: str, text: str | None) -> int | None:
     Raises:
       ValueError: it is none.
     """
+    import numpy as np
+
     if text is None:
         return None
     match = re.fullmatch(
@@ -223,11 +225,13 @@ def _size(option: str, text: str | None) -> int | None:
     )
     if match is None:
         raise ValueError(f"{option} is a number such as 1200000 or 1.2M, not {text!r}")
+    if not np.isfinite(float(match[1])):
+        raise ValueError(f"{option} is too large: {text!r}")
     scale = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}[match[2].lower()]
     return round(float(match[1]) * scale)
 
 
-def _winner(space: "Space", scorer: "Scorer", core: "Core") -> dict[str, Any]:
+def _winner(space: "Space", scorer: "Scorer", found: "LiveSearch") -> dict[str, Any]:
     """Returns the record of what was found.
 
     Raises:
@@ -235,16 +239,18 @@ def _winner(space: "Space", scorer: "Scorer", core: "Core") -> dict[str, Any]:
     """
     import numpy as np
 
-    proxy, fitness = scorer.proxies[0], float(core.fitness)
-    if not np.isfinite(fitness):
+    proxy, core = scorer.proxies[0], found.core
+    if not np.isfinite(core.fitness):
         raise ValueError(
             f"none of {int(core.told)} architectures has a valid score by {proxy.name}"
         )
     code = np.asarray(core.code)
+    arch, table = space.to_str(code), found.run.table(["arch", proxy.name])
     counts_macs = space.counts is not None and space.counts.macs is not None
     return {
-        "arch": space.to_str(code),
-        "score": fitness if proxy.higher_is_better else -fitness,
+        "arch": arch,
+        # As it is stored: the search knows it in float32.
+        "score": table[proxy.name][table["arch"].to_pylist().index(arch)].as_py(),
         "params": int(space.num_params(code)),
         "macs": int(space.num_macs(code)) if counts_macs else None,
         "evaluations": int(core.told),

@@ -28,6 +28,7 @@ class _Tag(NamedTuple):
     name: str
     kind: str
     parameter: bool
+    shape: tuple[int, ...] = ()
 
 
 class Tags:
@@ -39,11 +40,11 @@ class Tags:
 
     def __call__(self, name: str, x: Array, kind: str = "activation") -> Array:
         """Returns the activation itself, tagged."""
-        return self._tag(_Tag(name, kind, parameter=False), x)
+        return self._tag(_Tag(name, kind, parameter=False, shape=x.shape), x)
 
     def parameter(self, name: str, weight: Array, kind: str) -> Array:
         """Returns the parameter tensor itself, tagged."""
-        return self._tag(_Tag(name, kind, parameter=True), weight)
+        return self._tag(_Tag(name, kind, parameter=True, shape=weight.shape), weight)
 
     def _tag(self, tag: _Tag, value: Array) -> Array:
         self.named.append(tag)
@@ -124,6 +125,11 @@ class _Program(NamedTuple):
         """Returns the first output of an operation, which may have a name."""
         tag = _tag_of(eqn, self.named)
         if tag is not None:
+            if value.shape != tag.shape:
+                raise ValueError(
+                    f"the tap {tag.name!r} is inside a vmap of the model: its first "
+                    "axis may not be the images; build the model without it"
+                )
             return (tap.parameter if tag.parameter else tap)(tag.name, value, tag.kind)
         if _is_rectifier(eqn):
             return tap(f"relu.{number}", value, "relu")

@@ -12,7 +12,7 @@ from jax import Array
 from jaxproxy.measure._activation import Activation, Parameter
 from jaxproxy.measure._alike import alike
 from jaxproxy.measure._setup import DEFAULT, Setup
-from jaxproxy.options import call_name, check_options
+from jaxproxy.options import call_name, check_choices, check_options
 
 P = ParamSpec("P")
 M = TypeVar("M", bound="Meter")
@@ -72,6 +72,10 @@ class ActivationMeter(Meter):
     What it gives must be zero where that is, since such taps are left out.
     """
 
+    def __post_init__(self) -> None:
+        """Checks what it reads."""
+        _check_kinds(self.name, self.kinds)
+
     @property
     def phase(self) -> str:
         """Whether it is taken ``"forward"`` or ``"backward"``."""
@@ -94,10 +98,23 @@ class ParameterMeter(Meter):
     reads: Literal["weight", "gradient", "slope"] = "weight"
     """What else of a parameter it reads: nothing, its gradient, or its slopes."""
 
+    def __post_init__(self) -> None:
+        """Checks what it reads."""
+        _check_kinds(self.name, self.kinds)
+        check_choices(reads=(self.reads, ("weight", "gradient", "slope")))
+
     @property
     def phase(self) -> str:
         """When it is taken: ``"weight"`` forward, the others backward."""
         return self.reads
+
+
+def _check_kinds(name: str, kinds: tuple[str, ...]) -> None:
+    if isinstance(kinds, str) or not kinds:
+        raise ValueError(
+            f"kinds of meter {name!r} are a tuple of names such as ('conv',), not "
+            f"{kinds!r}"
+        )
 
 
 def meter(factory: Callable[P, M]) -> Callable[P, M]:

@@ -3,9 +3,10 @@
 from typing import Literal
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
-from jaxproxy.measure import Readings, Setup, Weights
+from jaxproxy.measure import Meter, Readings, Setup, Weights
 from jaxproxy.meters import (
     channels,
     fisher_information,
@@ -112,16 +113,34 @@ def fisher(*, inputs: Inputs = "gaussian", weights: Weights = "kaiming") -> Prox
     widths = channels().under(setup)
 
     def score(readings: Readings) -> Array:
-        # A convolution's output follows its weights, so both are in one order.
         width = readings[widths].astype(readings[sizes].dtype)
-        per_channel = readings[sizes] / jnp.maximum(width, 1)
-        return (per_channel * readings[information]).sum()
+        size = _sizes_of_layers(readings, information, sizes)
+        return (size / jnp.maximum(width, 1) * readings[information]).sum()
 
     return Proxy(
         meters=(information, sizes, widths),
         score=score,
         reference="Turner et al., BlockSwap, ICLR 2020, arXiv:1906.04113",
     )
+
+
+def _sizes_of_layers(readings: Readings, layers: Meter, sizes: Meter) -> Array:
+    """Returns how many weights each activation's layer has, float[L].
+
+    Activations come in the order of calls, parameters in that of a tree, so they are
+    matched by name, as ``conv`` and ``conv.weight``. A layer whose width is data has
+    several slots of one name, of which one is present and the others read 0.
+
+    Raises:
+      ValueError: a layer without weights of its own name.
+    """
+    owners = [slot.name.rpartition(".")[0] for slot in readings.slots(sizes)]
+    names = [slot.name for slot in readings.slots(layers)]
+    lonely = sorted(set(names) - set(owners))
+    if lonely:
+        raise ValueError(f"no weights are known of the layer {lonely[0]!r}")
+    owns = np.array([[name == owner for owner in owners] for name in names])
+    return jnp.where(owns, readings[sizes], 0).sum(1)
 
 
 @proxy

@@ -104,7 +104,8 @@ def _search_parts(steps: "_Steps", run: Run, budget: int, seed: int) -> Core:
             state = steps.tell(state, codes, fitness)
             if state.core.fitness > before:
                 best = steps.scorer.space.to_str(np.asarray(state.core.code))
-                _LOGGER.info("%.6g after %d: %s", state.core.fitness, start, best)
+                score = steps.sign * float(state.core.fitness)
+                _LOGGER.info("%.6g after %d: %s", score, start + len(codes), best)
             advance(len(codes))
     return state.core
 
@@ -118,6 +119,7 @@ class _Steps:
         self.search, self.genes, self.scorer = search, genes, scorer
         self.together = together
         self.proxy = scorer.proxies[0]
+        self.sign = 1 if self.proxy.higher_is_better else -1
         self._ask = jax.jit(
             lambda state: lax.scan(
                 lambda state, _: search.ask(state), state, None, length=together
@@ -171,8 +173,7 @@ class _Steps:
                 f"part {number} of {run.path} has other architectures than this search "
                 "asks for"
             )
-        sign = 1 if self.proxy.higher_is_better else -1
-        values = sign * table[name].to_numpy()
+        values = self.sign * table[name].to_numpy()
         return np.where(table[f"{name}_valid"].to_numpy(), values, np.nan)
 
     def tell(self, state: Any, codes: np.ndarray, fitness: np.ndarray) -> Any:

@@ -116,6 +116,10 @@ def _proxies(proxies: Sequence[Proxy | str]) -> list[Proxy]:
         )
     if not names or len(set(names)) < len(names):
         raise ValueError(f"give at least one proxy, and each once, not {names}")
+    taken = {"index", "arch", "class_arch"}
+    taken |= {f"{name}{end}" for name in names for end in ("_valid", "_se", "_seeds")}
+    if wrong := sorted(taken.intersection(names)):
+        raise ValueError(f"a run has a column {wrong[0]!r} already; rename the proxy")
     return chosen
 
 

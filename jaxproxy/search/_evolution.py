@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxproxy.options import check_choices
+from jaxproxy.options import check_choices, check_counts
 from jaxproxy.search._genes import Genes
 from jaxproxy.search._search import Core, Search, make_core
 
@@ -50,7 +50,7 @@ def regularized_evolution(
       proxy: code int32[G] -> float[], for a move.
 
     Raises:
-      ValueError: sizes below one, a sample that the pool cannot give, or a move without
+      ValueError: sizes that are no positive integers, a sample that the pool cannot give, or a move without
         a proxy or the other way round.
 
     References:
@@ -58,14 +58,17 @@ def regularized_evolution(
       AAAI 2019, arXiv:1802.01548. Abdelfattah et al., "Zero-cost proxies for
       lightweight NAS", ICLR 2021, section 5, arXiv:2101.08134.
     """
-    if pool < 1 or sample < 1 or (sample > pool and not replacement):
+    check_counts(pool=pool, sample=sample)
+    if sample > pool and not replacement:
         raise ValueError(
-            f"sample={sample} of pool={pool}: both are at least 1 and, without "
-            "replacement, the sample is no larger than the pool"
+            f"sample={sample} of pool={pool}: without replacement, the sample is no "
+            "larger than the pool"
         )
     check_choices(move=(move, _MOVES))
     if (move == "none") != (proxy is None):
         raise ValueError(f"move={move!r} with proxy={proxy}: a move needs a proxy")
+    if proxy is not None and not callable(proxy):
+        raise ValueError(f"proxy is a function of a code, not {proxy!r}")
     judge = None if proxy is None else partial(_by_proxy, genes, proxy)
     drawn = partial(_rivals, pool, sample, replacement)
     return _evolution(genes, pool, drawn, move, judge)
@@ -96,19 +99,21 @@ def _evolution(
         codes = jnp.zeros((pool, len(genes.choices)), jnp.int32)
         return _State(make_core(genes, key), codes, jnp.full(pool, -jnp.inf))
 
-    def parent(key: Array, state: _State) -> Array:
-        """Returns the fittest of those that compete, int32[G]."""
+    def parent(key: Array, state: _State) -> tuple[Array, Array]:
+        """Returns the best of those that compete, int32[G], and if it is any good."""
         places = rivals(key)
         codes, fitness = state.codes[places], state.fitness[places]
         if judge is not None and move == "parent":
             # What failed when it was trained is no parent, whatever the proxy says.
             fitness = jnp.where(fitness > -jnp.inf, judge(codes), -jnp.inf)
-        return codes[fitness.argmax()]
+        return codes[fitness.argmax()], fitness.max() > -jnp.inf
 
     def ask(state: _State) -> tuple[_State, Array]:
         core, key = state.core.next_key()
         parent_key, move_key = jax.random.split(key)
-        elder, young = parent(parent_key, state), core.told < pool
+        elder, good = parent(parent_key, state)
+        # Where nothing that competes is any good, it begins anew.
+        young = (core.told < pool) | ~good
 
         def propose(key: Array) -> Array:
             return jnp.where(young, genes.random(key), genes.mutate(key, elder))

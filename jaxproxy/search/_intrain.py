@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxproxy.options import check_counts
 from jaxproxy.search._genes import Genes
 from jaxproxy.search._search import Core, Search, make_core
 
@@ -30,13 +31,12 @@ def intrain_nas(genes: Genes, *, k: int = 10) -> Search:
       k: how many may be parents, each equally likely; all, as long as there are fewer.
 
     Raises:
-      ValueError: ``k`` is below one.
+      ValueError: ``k`` is no positive integer.
 
     References:
       InTrain, arXiv:2606.18676, algorithm 1.
     """
-    if k < 1:
-        raise ValueError(f"k is at least 1, not {k}")
+    check_counts(k=k)
 
     def init(key: Array) -> _State:
         codes = jnp.zeros((k, len(genes.choices)), jnp.int32)

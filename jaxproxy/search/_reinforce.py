@@ -1,5 +1,6 @@
 """REINFORCE over independent choices."""
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -42,7 +43,7 @@ def reinforce(genes: Genes, *, learning_rate: float = 0.01) -> Search:
       Williams, "Simple statistical gradient-following algorithms", 1992; as in Dong and
       Yang, "NAS-Bench-201", ICLR 2020, section 3, arXiv:2001.00326.
     """
-    if not learning_rate > 0:
+    if not 0 < learning_rate < math.inf:
         raise ValueError(f"learning_rate must be positive, not {learning_rate}")
     return _policy_gradient(genes, optax.adam(learning_rate))
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxproxy.options import check_counts
 from jaxproxy.search._genes import Genes
 from jaxproxy.search._search import Core, Search
 
@@ -52,7 +53,8 @@ def warm_up(
       Abdelfattah et al., "Zero-cost proxies for lightweight NAS", ICLR 2021, section 5,
       arXiv:2101.08134.
     """
-    if not 1 <= first <= pool:
+    check_counts(pool=pool, first=first)
+    if first > pool:
         raise ValueError(f"first={first} of pool={pool}: give 1 <= first <= pool")
 
     def init(key: Array) -> _State:

@@ -102,6 +102,8 @@ def _check_array(meter: Meter, reading: Array) -> None:
     is_array = isinstance(reading, jax.Array)
     floats = is_array and jnp.issubdtype(reading.dtype, jnp.floating)
     require(floats, f"{meter.name} gives one array of floats")
+    finite = bool(jnp.isfinite(reading).all())
+    require(finite, f"{meter.name} is finite where its taps are")
 
 
 def _check_alike(meter: Meter, wide: Array, narrow: Array) -> None:

@@ -121,6 +121,16 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "proposals were refused" in printed
 
 
+def test_the_score_is_the_stored_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The search knows it in float32, which is too coarse for multiply-adds."""
+    arguments = ("nasbench201", "--proxy", "macs", "--budget", 32, "--together", 16)
+    assert command("search", *arguments, "--out", tmp_path / "run", "--json") == 0
+    (record,) = json.loads(capsys.readouterr().out)
+    assert record["score"] == record["macs"]
+
+
 def test_a_cost_table_limits(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -139,7 +149,16 @@ def test_a_cost_table_limits(
     ("options", "message"),
     [
         (("--method", "hill"), "unknown method 'hill'; choose from ['intrain_nas'"),
-        (("--method", "intrain_nas(k=0)"), "k is at least 1, not 0"),
+        (("--method", "intrain_nas(k=0)"), "k is an integer from 1 to 1000000, not 0"),
+        (("--method", "intrain_nas(k=2.5)"), "k is an integer from 1 to 1000000, not"),
+        (("--method", "intrain_nas(k=true)"), "not True"),
+        (("--method", "random_search(x=1)"), "choose from []"),
+        (("--method", "reinforce(learning_rate=inf)"), "must be positive, not inf"),
+        (
+            ("--method", "regularized_evolution(move=parent,proxy=3)"),
+            "proxy is a function of a code, not 3",
+        ),
+        (("--max-params", "1e400"), "--max-params is too large: '1e400'"),
         (("--max-params", "many"), "--max-params is a number such as 1200000"),
         (("--max-params", "1"), "is allowed: what is asked for is too rare"),
         (("--max-latency", "x.csv:ms:3"), "there is no file 'x.csv'"),

@@ -8,7 +8,13 @@ import pytest
 from helpers.toy_space import toy
 
 from jaxproxy.analysis import rescore
-from jaxproxy.meters import Activation, ActivationMeter, covariance, meter
+from jaxproxy.meters import (
+    Activation,
+    ActivationMeter,
+    ParameterMeter,
+    covariance,
+    meter,
+)
 from jaxproxy.proxies import PROXIES, Proxy, capacity, intrain, parse_proxy, proxy
 from jaxproxy.scoring import Scorer, make_scorer, sweep
 from jaxproxy.types import Fidelity
@@ -48,6 +54,46 @@ def test_two_meters_of_one_name_and_like_code_are_one() -> None:
     assert len(scorer.meters) == 1
     block = scorer.score(CODES)
     np.testing.assert_array_equal(block.scores["low"], block.scores["again"])
+
+
+def test_positional_options_of_ones_own_are_told_apart() -> None:
+    """The first is written bare; a later one never, if the first is left out."""
+
+    @proxy
+    def power(a: float = 1.0, b: float = 1.0) -> Proxy:
+        return Proxy(meters=(share(a, "s"),), score=lambda r: b * jnp.zeros(()))
+
+    assert power(a=3).name == power(3).name == "power(3)"
+    assert power(b=3).name == "power(b=3)"
+    assert power(3, 4).name == "power(3,4)"
+    assert power(b=np.float64(0.1)).name == power(b=0.1).name == "power(b=0.1)"
+    assert power(b=float(np.float32(0.1))).name == power(b=np.float32(0.1)).name
+
+
+def test_one_kind_is_told_from_the_group_of_its_name() -> None:
+    alone, group = covariance(("cell",)), covariance("cell")
+    assert alone.kinds == ("cell",) and group.kinds == ("cell", "reduction")
+    assert (alone.name, group.name) == ("covariance(cell+)", "covariance(cell)")
+    assert capacity(layers=("cell",)).name == "capacity(layers=cell:)"
+    assert parse_proxy("capacity(layers=cell:)").meters == (
+        capacity(layers=("cell",)).meters
+    )
+    assert parse_proxy("capacity(layers=cell:)").name == "capacity(layers=cell:)"
+
+
+@pytest.mark.parametrize("name", ["x_se", "x_valid", "x_seeds", "index", "arch"])
+def test_columns_do_not_overwrite_each_other(name: str) -> None:
+    """``x_se`` was the standard error of ``x`` and then the scores of ``x_se``."""
+    with pytest.raises(ValueError, match=f"has a column '{name}' already"):
+        scorer_of(total(share(0.0), "x"), total(share(0.0), name))
+
+
+def test_what_a_meter_reads_is_checked() -> None:
+    """A text was searched for kinds, of which ``"bn_input"`` has three."""
+    with pytest.raises(ValueError, match="are a tuple of names such as"):
+        ActivationMeter("bn_input", lambda a: a.value, name="m")  # pyrefly: ignore
+    with pytest.raises(ValueError, match="unknown reads 'gradients'; choose from"):
+        ParameterMeter(("conv_w",), lambda p: p.weight, reads="gradients", name="m")
 
 
 def test_what_the_call_tells_apart_is_told_apart() -> None:

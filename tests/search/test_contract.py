@@ -155,6 +155,20 @@ def test_the_k_best_are_those_of_the_whole_history() -> None:
         )
 
 
+def test_what_failed_is_no_parent_even_alone() -> None:
+    """With nothing but failures to choose from, an evolution begins anew."""
+    search = regularized_evolution(SMALL, pool=4, sample=1)
+    state, first = search.init(jax.random.key(0)), jnp.zeros(5, jnp.int32)
+    for _ in range(4):
+        state = search.tell(state, first, jnp.float32(jnp.nan))
+    distances = []
+    ask = jax.jit(search.ask)
+    for _ in range(40):
+        state, code = ask(state)
+        distances.append(int((code != first).sum()))
+    assert max(distances) > 1
+
+
 @pytest.mark.parametrize("name", sorted(SPACES))
 def test_every_space_is_searched_within_its_constraints(name: str) -> None:
     """Codes are architectures, random ones and mutants; the host is asked."""
@@ -198,7 +212,10 @@ def test_a_budget_is_held() -> None:
         (lambda: regularized_evolution(SMALL, pool=3, sample=4), "sample=4 of pool=3"),
         (lambda: regularized_evolution(SMALL, move="up"), "unknown move 'up'; choose"),
         (lambda: regularized_evolution(SMALL, proxy=_sum), "a move needs a proxy"),
-        (lambda: SEARCHES["intrain_nas"](SMALL, k=0), "k is at least 1, not 0"),
+        (
+            lambda: SEARCHES["intrain_nas"](SMALL, k=0),
+            "k is an integer from 1 to 1000000, not 0",
+        ),
         (lambda: SEARCHES["reinforce"](SMALL, learning_rate=0.0), "must be positive"),
         (
             lambda: warm_up(random_search(SMALL), SMALL, _sum, pool=3, first=4),
