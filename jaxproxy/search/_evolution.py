@@ -50,8 +50,8 @@ def regularized_evolution(
       proxy: code int32[G] -> float[], for a move.
 
     Raises:
-      ValueError: sizes that are no positive integers, a sample that the pool cannot give, or a move without
-        a proxy or the other way round.
+      ValueError: sizes that are no positive integers, a sample that the pool cannot
+        give, or a move without a proxy or the other way round.
 
     References:
       Real et al., "Regularized evolution for image classifier architecture search",
