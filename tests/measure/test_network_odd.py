@@ -100,6 +100,26 @@ def test_a_layer_inside_a_transformation_is_refused(
         small(make(), meter)
 
 
+class _Mapped(nnx.Module):
+    """Over an axis of six, which then comes before the images."""
+
+    def __init__(self, rngs: nnx.Rngs) -> None:
+        self.dense = nnx.Linear(6, 6, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        many = jnp.stack([x, 2 * x, 3 * x], axis=1)
+        return jax.vmap(self.dense, in_axes=1, out_axes=1)(many).mean(1)
+
+
+def test_a_layer_inside_a_vmap_is_refused_where_it_is_read() -> None:
+    """Its first axis is the one that is mapped: naswot compared those, not images."""
+    network = network_from_nnx(lambda rngs: _Mapped(rngs))
+    for meter in DENSE:
+        with pytest.raises(ValueError, match="'dense' is inside a vmap of the model"):
+            small(network, meter)
+    assert (small(network, GRADIENT)[GRADIENT][:, 1] > 0).all()
+
+
 def test_a_layer_inside_a_jit_is_read() -> None:
     network = network_from_linen(_Lifted(linen.jit), X)
     params = network.init(jax.random.key(0))
