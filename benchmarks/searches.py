@@ -28,6 +28,7 @@ from jaxproxy.search import (
     regularized_evolution,
     reinforce,
     run,
+    table_rows,
 )
 from jaxproxy.spaces import nasbench201
 
@@ -74,7 +75,7 @@ def main() -> None:
     jax.config.update("jax_enable_compilation_cache", False)
     genes = make_genes(SPACE)
     codes = SPACE.enumerate()
-    order = np.argsort(genes.rank(jax.numpy.asarray(codes)))
+    order = table_rows(genes, codes)
     seen = (SPACE.num_macs(codes)[order] / 1e6).astype(np.float32)
     pool = {"pool": 10, "sample": 3, "replacement": True}
     searches = {

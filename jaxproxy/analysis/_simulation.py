@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxproxy.analysis._truth import Truth
@@ -18,6 +17,7 @@ from jaxproxy.search import (
     look_up,
     make_genes,
     simulate,
+    table_rows,
     warm_up,
 )
 from jaxproxy.spaces import Space
@@ -76,10 +76,11 @@ def simulations(
         raise ValueError("give at least one method, and one truth to report")
     genes, codes = make_genes(space), space.enumerate()
     searches = dict(_searches(methods, genes))
-    values = {t.name: _column(space, codes, t) for t in truths}
-    told = _column(space, codes, seen)
+    archs = [space.to_str(code) for code in codes]
+    values = {t.name: _column(space, archs, t) for t in truths}
+    told = _column(space, archs, seen)
     if warm is not None:
-        scores = _column(space, codes, warm, complete=False)
+        scores = _column(space, archs, warm, complete=False)
         proxy, pool = look_up(genes, codes, scores), max(3_000, budget)
         searches |= {
             f"warm-up+{name}": warm_up(
@@ -91,7 +92,7 @@ def simulations(
             )
             for name, search in searches.items()
         }
-    order = np.argsort(np.asarray(genes.rank(jnp.asarray(codes))))
+    order = table_rows(genes, codes)
     for name, search in searches.items():
         key = jax.random.key(seed)
         ranks = simulate(search, genes, told[order], budget=budget, runs=runs, key=key)
@@ -129,14 +130,13 @@ def _first(name: str, budget: int) -> int:
 
 
 def _column(
-    space: Space, codes: np.ndarray, truth: Truth, *, complete: bool = True
+    space: Space, archs: Sequence[str], truth: Truth, *, complete: bool = True
 ) -> np.ndarray:
-    """Returns values float64[N] of codes, NaN where there are none.
+    """Returns values float64[N] of architectures, NaN where there are none.
 
     Raises:
       ValueError: none at all, or any if the column is to be complete.
     """
-    archs = [space.to_str(code) for code in codes]
     values = np.array([truth.accuracy.get(arch, np.nan) for arch in archs])
     missing = np.flatnonzero(np.isnan(values))
     if len(missing) and (complete or len(missing) == len(archs)):

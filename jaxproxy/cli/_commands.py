@@ -16,6 +16,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 if TYPE_CHECKING:
     from jaxproxy.analysis import Truth
     from jaxproxy.runs import Run
+    from jaxproxy.spaces import Space
 
 Number = Annotated[int | None, arg(metavar="N", help_behavior_hint="")]
 File = Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")]
@@ -56,6 +57,18 @@ def column_names(texts: Sequence[str]) -> list[str]:
                 f"the ensembles {sorted(ENSEMBLES)}"
             )
     return [t if t in ENSEMBLES else parse_proxy(t).name for t in texts]
+
+
+def parse_sized(text: str, num_classes: int | None) -> "Space":
+    """Returns the space of a name, with another number of outputs if one is given.
+
+    Raises:
+      ValueError: as :func:`~jaxproxy.spaces.parse_space`.
+    """
+    from jaxproxy.spaces import parse_space
+
+    given = {} if num_classes is None else {"num_classes": num_classes}
+    return parse_space(text, **given)
 
 
 def open_both(

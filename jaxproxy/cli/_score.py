@@ -18,6 +18,7 @@ from jaxproxy.cli._commands import (
     Number,
     Truths,
     column_names,
+    parse_sized,
     show,
 )
 
@@ -88,7 +89,7 @@ class Score:
         from jaxproxy.cli import _words as words
         from jaxproxy.scoring import Interrupted
 
-        space = self._space()
+        space = parse_sized(self.space, self.num_classes)
         codes, strings = self._request(space)
         truths = [load_truth(spec) for spec in self.truth]  # before hours of scoring
         scorer = self._scorer(space)
@@ -142,12 +143,6 @@ class Score:
         )
         seconds = time.perf_counter() - begin
         return run, speed(len(codes), finished, seconds)
-
-    def _space(self) -> "Space":
-        from jaxproxy.spaces import parse_space
-
-        given = {} if self.num_classes is None else {"num_classes": self.num_classes}
-        return parse_space(self.space, **given)
 
     def _fidelity(self, space: "Space") -> "Fidelity":
         names = ("width", "cells", "batch_size", "resolution")

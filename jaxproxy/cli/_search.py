@@ -6,6 +6,7 @@ used, so that ``jaxproxy --help`` answers at once.
 
 import dataclasses
 import json
+import math
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,6 +20,7 @@ from jaxproxy.cli._commands import (
     Number,
     Truths,
     open_both,
+    parse_sized,
     plotter,
     show,
 )
@@ -74,10 +76,8 @@ class Search:
 
         set_up_jax(self.devices)
         from jaxproxy.scoring import Interrupted
-        from jaxproxy.spaces import parse_space
 
-        given = {} if self.num_classes is None else {"num_classes": self.num_classes}
-        space, limits = parse_space(self.space, **given), self._limits()
+        space, limits = parse_sized(self.space, self.num_classes), self._limits()
         scorer = self._scorer(space)
         try:
             found = self._search(space, scorer, limits)
@@ -216,8 +216,6 @@ def _size(option: str, text: str | None) -> int | None:
     Raises:
       ValueError: it is none.
     """
-    import numpy as np
-
     if text is None:
         return None
     match = re.fullmatch(
@@ -225,7 +223,7 @@ def _size(option: str, text: str | None) -> int | None:
     )
     if match is None:
         raise ValueError(f"{option} is a number such as 1200000 or 1.2M, not {text!r}")
-    if not np.isfinite(float(match[1])):
+    if not math.isfinite(float(match[1])):
         raise ValueError(f"{option} is too large: {text!r}")
     scale = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}[match[2].lower()]
     return round(float(match[1]) * scale)
@@ -240,7 +238,7 @@ def _winner(space: "Space", scorer: "Scorer", found: "LiveSearch") -> dict[str, 
     import numpy as np
 
     proxy, core = scorer.proxies[0], found.core
-    if not np.isfinite(core.fitness):
+    if not math.isfinite(core.fitness):
         raise ValueError(
             f"none of {int(core.told)} architectures has a valid score by {proxy.name}"
         )

@@ -19,7 +19,7 @@ from jaxproxy.runs import Run, StoreError
 from jaxproxy.scoring._plan import Part
 from jaxproxy.scoring._progress import caught_signals, show_progress
 from jaxproxy.scoring._scorer import Scorer
-from jaxproxy.scoring._sweep import Interrupted, environment, score_part
+from jaxproxy.scoring._sweep import Interrupted, make_manifest, score_part
 from jaxproxy.search import Core, Genes, Search
 
 _LOGGER = logging.getLogger("jaxproxy")
@@ -74,13 +74,8 @@ def search_live(
     steps = _Steps(search, genes, scorer, together)
     steps.check_budget(seed)
     numbers = {"budget": budget, "seed": seed, "together": together}
-    manifest = {
-        "format": 1,
-        "scorer": scorer.describe(),
-        "search": {**(settings or {}), **numbers},
-        "environment": environment(scorer),
-    }
-    run = Run.create(out, manifest)
+    request = {"search": {**(settings or {}), **numbers}}
+    run = Run.create(out, make_manifest(scorer, request))
     return LiveSearch(run, _search_parts(steps, run, budget, seed))
 
 

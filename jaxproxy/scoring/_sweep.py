@@ -105,15 +105,8 @@ def sweep(
         invariant = all(p.invariant for p in scorer.proxies if p.count is None)
         deduplicate = invariant and scorer.space.isomorphism.equal_scores
     plan = make_plan(scorer.space, codes, strings, part_size, deduplicate)
-    manifest = {
-        "format": 1,
-        "scorer": scorer.describe(),
-        **plan.request(),
-        "part_size": part_size,
-        "deduplicate": deduplicate,
-        "environment": environment(scorer),
-    }
-    run = Run.create(out, manifest)
+    cut = {"part_size": part_size, "deduplicate": deduplicate}
+    run = Run.create(out, make_manifest(scorer, {**plan.request(), **cut}))
     _score_parts(scorer, plan, run, progress)
     return run
 
@@ -199,7 +192,22 @@ def _readings(scorer: Scorer, part: Part, scored: BlockScores) -> pa.Table | Non
     )
 
 
-def environment(scorer: Scorer) -> dict[str, Any]:
+def make_manifest(scorer: Scorer, request: dict[str, Any]) -> dict[str, Any]:
+    """Returns all that defines a run, and where it was made.
+
+    Args:
+      scorer: what is computed.
+      request: what identifies what it is computed of.
+    """
+    return {
+        "format": 1,
+        "scorer": scorer.describe(),
+        **request,
+        "environment": _environment(scorer),
+    }
+
+
+def _environment(scorer: Scorer) -> dict[str, Any]:
     """Where and with what a run was made; recorded, but free to change on resume."""
     versions = {}
     for package in ("jaxproxy", "jax", "jaxlib", "flax", "numpy", "pyarrow"):

@@ -10,7 +10,14 @@ from jaxproxy.search._local import local_search
 from jaxproxy.search._random import random_search
 from jaxproxy.search._reinforce import reinforce
 from jaxproxy.search._search import Core, Search, Trace, run
-from jaxproxy.search._tables import Curves, LookUp, curves, look_up, simulate
+from jaxproxy.search._tables import (
+    Curves,
+    LookUp,
+    curves,
+    look_up,
+    simulate,
+    table_rows,
+)
 from jaxproxy.search._warm_up import warm_up
 
 SEARCHES: dict[str, Callable[..., Search]] = {
@@ -44,5 +51,6 @@ __all__ = [
     "reinforce",
     "run",
     "simulate",
+    "table_rows",
     "warm_up",
 ]

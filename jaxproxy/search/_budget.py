@@ -44,19 +44,6 @@ class Budget(NamedTuple):
             good[good] = np.fromiter(known, float) <= self.cost
         return good.reshape(np.shape(codes)[:-1])
 
-    def describe(self) -> str:
-        """Returns the limits in words."""
-        words = [
-            f"{limit} {what}"
-            for limit, what in (
-                (self.params, "parameters"),
-                (self.macs, "multiply-adds"),
-                (self.cost, "of the given cost"),
-            )
-            if limit is not None
-        ]
-        return f"at most {' and '.join(words)}" if words else "no budget"
-
 
 def host_allowed(space: Space, budget: Budget) -> Callable[[Array], Array]:
     """Returns what asks the host whether a code int32[G] is within a budget, bool[]."""

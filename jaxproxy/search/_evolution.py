@@ -8,12 +8,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxproxy.options import check_choices, check_counts
+from jaxproxy.options import check_counts, check_options
 from jaxproxy.search._genes import Genes
 from jaxproxy.search._search import Core, Search, make_core
 
 Proxy = Callable[[Array], Array]
-_MOVES = ("none", "parent", "neighbour")
 
 
 class _State(NamedTuple):
@@ -64,7 +63,7 @@ def regularized_evolution(
             f"sample={sample} of pool={pool}: without replacement, the sample is no "
             "larger than the pool"
         )
-    check_choices(move=(move, _MOVES))
+    check_options(regularized_evolution, {"move": move})
     if (move == "none") != (proxy is None):
         raise ValueError(f"move={move!r} with proxy={proxy}: a move needs a proxy")
     if proxy is not None and not callable(proxy):

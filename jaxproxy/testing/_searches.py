@@ -39,9 +39,10 @@ def check_search(
     many = jax.jit(jax.vmap(trace))(keys)
     one = jax.jit(trace)
     for number, key in enumerate(keys):
-        _check_trace(genes, one(key), budget)
-        alone, among = one(key).codes, many.codes[number]
-        require(bool((alone == among).all()), "a run is the same alone and in vmap")
+        alone = one(key)
+        _check_trace(genes, alone, budget)
+        same = bool((alone.codes == many.codes[number]).all())
+        require(same, "a run is the same alone and in vmap")
     _check_bad_fitness(search, budget)
     _check_budget(make, genes, score, budget)
     strange = jnp.array([n - 1 for n in genes.choices], jnp.int32)
