@@ -123,9 +123,12 @@ class Genes(NamedTuple):
         return code, refused.astype(jnp.int32)
 
     def judged(self, code: Array, fitness: Array) -> Array:
-        """Returns a fitness as float32[], -inf if it is not finite or not allowed."""
+        """Returns a fitness as float32[], -inf if it is not finite or not allowed.
+
+        Of several, float[K], all are -inf if one is not finite.
+        """
         fitness = jnp.asarray(fitness, jnp.float32)
-        good = jnp.isfinite(fitness)
+        good = jnp.isfinite(fitness).all()
         if self.allowed is not None:
             good &= self.allowed(code)
         return jnp.where(good, fitness, -jnp.inf)

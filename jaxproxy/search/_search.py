@@ -29,6 +29,9 @@ class Search(NamedTuple):
     were not asked for may be told as well."""
     together: bool = True
     """Whether several codes may be asked for before the first is told."""
+    scores: int = 1
+    """How many fitnesses an architecture is told with: float[] for one, float[scores]
+    for several. Where one of several is not finite, none of them counts."""
 
 
 class Core(NamedTuple):
@@ -42,7 +45,8 @@ class Core(NamedTuple):
     code: Array
     """The best so far, int32[G]; of equals, the first."""
     fitness: Array
-    """Its fitness float32[], -inf as long as none was finite."""
+    """Its fitness float32[], -inf as long as none was finite; a search that is told
+    several says which, or what of them, it is."""
 
     def next_key(self) -> tuple["Core", Array]:
         """Returns the core with another key, and a key to use."""
@@ -80,7 +84,7 @@ class Trace(NamedTuple):
     codes: Array
     """int32[T, G]"""
     fitness: Array
-    """float32[T], as it was told."""
+    """float32[T], or float32[T, scores], as it was told."""
     state: State
     """Of the search at the end."""
 
@@ -95,19 +99,27 @@ def run(
 
     Args:
       search: what to run.
-      score: code int32[G] -> fitness float[].
+      score: code int32[G] -> fitness float[], or float[scores] if the search is told
+        several.
       budget: how many architectures are scored.
       key: of the run.
 
     Raises:
-      ValueError: a budget below one.
+      ValueError: a budget below one, or a score of another shape than the search is
+        told.
     """
     if budget < 1:
         raise ValueError(f"a search needs a budget of at least 1, not {budget}")
+    shape = (search.scores,) if search.scores > 1 else ()
 
     def step(state: State, _: None) -> tuple[State, tuple[Array, Array]]:
         state, code = search.ask(state)
         fitness = jnp.asarray(score(code), jnp.float32)
+        if fitness.shape != shape:
+            raise ValueError(
+                f"this search is told float{list(shape)} of an architecture, but its "
+                f"score is float{list(fitness.shape)}"
+            )
         return search.tell(state, code, fitness), (code, fitness)
 
     state, (codes, fitness) = lax.scan(step, search.init(key), None, length=budget)

@@ -227,3 +227,12 @@ def test_a_budget_is_held() -> None:
 def test_bad_options_are_named(make: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_score_of_another_shape_is_refused() -> None:
+    def several(code: jax.Array) -> jax.Array:
+        return code.astype(jnp.float32)
+
+    message = r"told float\[\] of an architecture, but its score is float\[5\]"
+    with pytest.raises(ValueError, match=message):
+        run(RANDOM, several, 3, jax.random.key(0))
