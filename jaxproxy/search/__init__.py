@@ -6,7 +6,15 @@ from jaxproxy.search._budget import Budget
 from jaxproxy.search._evolution import regularized_evolution
 from jaxproxy.search._genes import Genes, make_genes
 from jaxproxy.search._intrain import intrain_nas
+from jaxproxy.search._layernas import layernas
 from jaxproxy.search._local import local_search
+from jaxproxy.search._nsga2 import nsga2
+from jaxproxy.search._pareto import (
+    crowding,
+    hypervolume,
+    non_dominated_ranks,
+    pareto_front,
+)
 from jaxproxy.search._random import random_search
 from jaxproxy.search._reinforce import reinforce
 from jaxproxy.search._search import Core, Search, Trace, run
@@ -24,7 +32,9 @@ SEARCHES: dict[str, Callable[..., Search]] = {
     search.__name__: search
     for search in (
         intrain_nas,
+        layernas,
         local_search,
+        nsga2,
         random_search,
         regularized_evolution,
         reinforce,
@@ -41,11 +51,17 @@ __all__ = [
     "LookUp",
     "Search",
     "Trace",
+    "crowding",
     "curves",
+    "hypervolume",
     "intrain_nas",
+    "layernas",
     "local_search",
     "look_up",
     "make_genes",
+    "non_dominated_ranks",
+    "nsga2",
+    "pareto_front",
     "random_search",
     "regularized_evolution",
     "reinforce",

@@ -58,6 +58,27 @@ def host_allowed(space: Space, budget: Budget) -> Callable[[Array], Array]:
     return allowed
 
 
+def host_cost(space: Space) -> Callable[[Array], Array]:
+    """Returns what asks the host for the multiply-adds of a code, or its parameters.
+
+    In float32[]; infinite for what is no architecture.
+    """
+    counted = space.counts is not None and space.counts.macs is not None
+
+    def ask(codes: np.ndarray) -> np.ndarray:
+        rows = np.asarray(codes).reshape(-1, len(space.choices))
+        good, costs = np.asarray(space.valid(rows), bool), np.full(len(rows), np.inf)
+        count = space.num_macs if counted else space.num_params
+        costs[good] = count(rows[good])
+        return costs.reshape(np.shape(codes)[:-1]).astype(np.float32)
+
+    def cost(code: Array) -> Array:
+        shape = jax.ShapeDtypeStruct((), jnp.float32)
+        return jax.pure_callback(ask, shape, code, vmap_method="broadcast_all")
+
+    return cost
+
+
 def host_sampler(space: Space) -> Callable[[Array], Array]:
     """Returns what draws a code int32[G] on the host, by a key."""
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxproxy.search._budget import Budget, host_allowed, host_sampler
+from jaxproxy.search._budget import Budget, host_allowed, host_cost, host_sampler
 from jaxproxy.spaces import Space
 
 _TOGETHER, _ROUNDS = 16, 64
@@ -30,6 +30,8 @@ class Genes(NamedTuple):
     """How often each gene is the one that a mutation changes; None for equally."""
     sampler: Callable[[Array], Array] | None = None
     """key -> random code int32[G], where few combinations are architectures."""
+    cost: Callable[[Array], Array] | None = None
+    """code int32[G] -> what it costs, float[], for searches that weigh it."""
 
     def random(self, key: Array) -> Array:
         """Returns a random code int32[G], uniform but for a sampler, allowed or not."""
@@ -146,6 +148,7 @@ def make_genes(
     budget: Budget | None = None,
     allowed: Callable[[Array], Array] | None = None,
     rates: Sequence[float] | None = None,
+    cost: Callable[[Array], Array] | None = None,
 ) -> Genes:
     """Returns the genes of a space for the searches of this package.
 
@@ -160,6 +163,9 @@ def make_genes(
       rates: probability of each gene to be the one that a mutation changes, summing to
         one; None for equal ones. The evolution of NAS-Bench-201's authors draws a node
         and then one of its edges: ``(1/3, 1/6, 1/6, 1/9, 1/9, 1/9)``.
+      cost: code int32[G] -> float[], not negative, in terms of ``jax.numpy``; by
+        default the multiply-adds, asked of the host, or the parameters where the space
+        does not count those.
 
     Raises:
       ValueError: no gene has a choice, a budget beside ``allowed``, a limit on what the
@@ -187,7 +193,7 @@ def make_genes(
                 f"0 for genes without a choice; got {list(rates)}"
             )
     named = None if rates is None else tuple(rates)
-    return Genes(space.choices, allowed, named, sampler)
+    return Genes(space.choices, allowed, named, sampler, cost or host_cost(space))
 
 
 def _array(choices: tuple[int, ...]) -> Array:

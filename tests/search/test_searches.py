@@ -16,6 +16,7 @@ from jaxproxy.search import (
     Budget,
     Genes,
     Search,
+    layernas,
     make_genes,
     random_search,
     regularized_evolution,
@@ -39,7 +40,12 @@ def _warm(genes: Genes) -> Search:
 
 
 MAKERS: dict[str, Any] = {
-    **SEARCHES,
+    **{
+        name: search
+        for name, search in SEARCHES.items()
+        if name not in ("layernas", "nsga2")
+    },
+    "layernas": lambda genes: layernas(genes._replace(cost=_sum), buckets=6),
     "aging": partial(regularized_evolution, pool=5, sample=3),
     "tournament": partial(regularized_evolution, pool=5, sample=8, replacement=True),
     "parent": partial(

@@ -1,0 +1,176 @@
+"""Search gene by gene with the best of each cost, after LayerNAS."""
+
+import math
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxproxy.options import check_choices, check_counts
+from jaxproxy.search._genes import Genes
+from jaxproxy.search._search import Core, Search, make_core
+
+
+class _State(NamedTuple):
+    core: Core
+    gene: Array
+    """Which gene is decided next, int32[]."""
+    prefixes: Array
+    """The best for each bucket of cost so far, later genes by default, int32[H, G]."""
+    todo: Array
+    """Which prefix with which value of the gene is still to be scored, bool[H, V]."""
+    pending: Array
+    """Which of them was asked, as an index into H * V, int32[]."""
+    found: Array
+    """The best of the longer prefixes for each bucket, int32[H, G]."""
+    fitness: Array
+    """Theirs, float32[H]; -inf for none."""
+
+
+def layernas(
+    genes: Genes,
+    *,
+    most: float | None = None,
+    buckets: int = 100,
+    rest: Literal["largest", "smallest"] = "smallest",
+) -> Search:
+    """Returns a LayerNAS-style search: genes in order, the best of each cost kept.
+
+    It keeps one architecture for each of H equally wide buckets of cost up to ``most``.
+    A step takes the next gene: each kept architecture is scored with every value of it,
+    and of all that fall into a bucket the best is kept. With L genes of V values, that
+    is at most H V L scores in place of V to the power of L. At the end it begins anew,
+    the later genes as in the best that was found.
+
+    The authors have published no code; what is uncertain is decided here: a bucket is
+    that of the cost with the cheapest later genes, so that what cannot meet ``most`` is
+    never extended, and an architecture that is not allowed is not scored. It finds the
+    best of all if the later genes never change which of two prefixes is better.
+
+    Args:
+      genes: of the space, in the order in which they are decided, with a cost.
+      most: the largest cost that is kept; None for that of the dearest architecture.
+      buckets: H.
+      rest: the later genes of what is scored in the first pass, by cost.
+
+    Raises:
+      ValueError: genes without a cost, ``most`` not positive, or wrong options.
+
+    References:
+      Fan et al., "LayerNAS: Neural architecture search in polynomial complexity", 2023,
+      arXiv:2304.11517, algorithm 1.
+    """
+    check_counts(buckets=buckets)
+    check_choices(rest=(rest, ("largest", "smallest")))
+    if genes.cost is None:
+        raise ValueError("layernas needs genes with a cost, as make_genes gives")
+    cheap, dear = _extreme(genes, genes.cost, -1.0), _extreme(genes, genes.cost, 1.0)
+    limit = float(genes.cost(jnp.asarray(dear))) if most is None else most
+    if not 0 < limit < math.inf:
+        raise ValueError(f"most={limit}: the largest cost is positive and finite")
+    bucket = _buckets(genes.cost, cheap, limit, buckets)
+    return _by_gene(genes, bucket, buckets, dear if rest == "largest" else cheap)
+
+
+def _extreme(genes: Genes, cost: Callable[[Array], Array], sign: float) -> np.ndarray:
+    """Returns the code int32[G] of the largest cost, or of the smallest.
+
+    By two rounds over the genes: exact if what is dear in a gene is dear whatever the
+    others are.
+    """
+    code = np.zeros(len(genes.choices), np.int32)
+    for gene, num in [*enumerate(genes.choices)] * 2:
+        rows = np.tile(code, (num, 1))
+        rows[:, gene] = np.arange(num)
+        code = rows[np.argmax(sign * np.asarray(jax.vmap(cost)(jnp.asarray(rows))))]
+    return code
+
+
+def _buckets(
+    cost: Callable[[Array], Array], cheap: np.ndarray, most: float, buckets: int
+) -> Callable[[Array, Array], Array]:
+    """Returns (code, gene) -> its bucket int32[], ``buckets`` for none.
+
+    Of code [3, 1, 2] and gene 1 the cost is that of [3, 1, c], c the cheapest. With
+    most=10 and five buckets, costs 0 to 2 are in bucket 0, and 8.1 to 10 in bucket 4.
+    """
+
+    def bucket(code: Array, gene: Array) -> Array:
+        least = jnp.where(jnp.arange(len(code)) > gene, jnp.asarray(cheap), code)
+        value = jnp.asarray(cost(least), jnp.float32)
+        place = jnp.ceil(value / most * buckets).astype(jnp.int32) - 1
+        return jnp.where(value <= most, jnp.clip(place, 0, buckets - 1), buckets)
+
+    return bucket
+
+
+def _by_gene(
+    genes: Genes,
+    bucket: Callable[[Array, Array], Array],
+    buckets: int,
+    start: np.ndarray,
+) -> Search:
+    options, num_genes = max(genes.choices), len(genes.choices)
+    sizes = jnp.array(genes.choices, jnp.int32)
+
+    def candidates(prefixes: Array, gene: Array) -> Array:
+        """Returns each prefix with each value of the gene, int32[H, V, G]."""
+        rows = jnp.repeat(prefixes[:, None], options, axis=1)
+        return rows.at[:, :, gene].set(jnp.arange(options))
+
+    def planned(core: Core, gene: Array, prefixes: Array, live: Array) -> _State:
+        rows = candidates(prefixes, gene)
+        todo = live[:, None] & (jnp.arange(options) < sizes[gene])
+        todo &= jax.vmap(jax.vmap(bucket, (0, None)), (0, None))(rows, gene) < buckets
+        if genes.allowed is not None:
+            todo &= jax.vmap(jax.vmap(genes.allowed))(rows)
+        none = jnp.full(buckets, -jnp.inf, jnp.float32)
+        zero = jnp.zeros((), jnp.int32)
+        return _State(core, gene, prefixes, todo, zero, jnp.zeros_like(prefixes), none)
+
+    def anew(core: Core, code: Array) -> _State:
+        prefixes = jnp.tile(code, (buckets, 1))
+        first = jnp.arange(buckets) == 0
+        return planned(core, jnp.zeros((), jnp.int32), prefixes, first)
+
+    def init(key: Array) -> _State:
+        return anew(make_core(genes, key), jnp.asarray(start, jnp.int32))
+
+    def ask(state: _State) -> tuple[_State, Array]:
+        core, other = state.core.draw(genes, genes.random, state.core.code)
+        pending = state.todo.reshape(-1).argmax().astype(jnp.int32)
+        rows = candidates(state.prefixes, state.gene).reshape(-1, num_genes)
+        code = jnp.where(state.todo.any(), rows[pending], other)
+        return state._replace(core=core, pending=pending), code
+
+    def tell(state: _State, code: Array, fitness: Array) -> _State:
+        fitness = genes.judged(code, fitness)
+        state = state._replace(core=state.core.updated(code, fitness))
+        rows = candidates(state.prefixes, state.gene).reshape(-1, num_genes)
+        # What it did not ask for counts as found, but is no part of the plan.
+        asked = state.todo.any() & (rows[state.pending] == code).all()
+        place = bucket(code, state.gene)
+        better = asked & (fitness > state.fitness.at[place].get(mode="clip"))
+        where = jnp.where(better, place, buckets)
+        todo = state.todo.reshape(-1)
+        todo = todo.at[state.pending].set(todo[state.pending] & ~asked)
+        state = state._replace(
+            todo=todo.reshape(state.todo.shape),
+            found=state.found.at[where].set(code, mode="drop"),
+            fitness=state.fitness.at[where].set(fitness, mode="drop"),
+        )
+        return jax.lax.cond(todo.any(), lambda same: same, onward, state)
+
+    def onward(state: _State) -> _State:
+        """Returns the state that plans the next gene, or the next pass."""
+        live = state.fitness > -jnp.inf
+        last = (state.gene == num_genes - 1) | ~live.any()
+        gene = jnp.minimum(state.gene + 1, num_genes - 1)
+        further = planned(state.core, gene, state.found, live)
+        again = anew(state.core, state.core.code)
+        return jax.tree.map(lambda a, b: jnp.where(last, a, b), again, further)
+
+    return Search(init, ask, tell, together=False)
