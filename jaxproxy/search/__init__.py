@@ -17,6 +17,7 @@ from jaxproxy.search._pareto import (
 )
 from jaxproxy.search._random import random_search
 from jaxproxy.search._reinforce import reinforce
+from jaxproxy.search._rerank import normal_scores, rerank
 from jaxproxy.search._search import Core, Search, Trace, run
 from jaxproxy.search._tables import (
     Curves,
@@ -38,6 +39,7 @@ SEARCHES: dict[str, Callable[..., Search]] = {
         random_search,
         regularized_evolution,
         reinforce,
+        rerank,
     )
 }
 """Searches by name; each takes genes and options."""
@@ -60,11 +62,13 @@ __all__ = [
     "look_up",
     "make_genes",
     "non_dominated_ranks",
+    "normal_scores",
     "nsga2",
     "pareto_front",
     "random_search",
     "regularized_evolution",
     "reinforce",
+    "rerank",
     "run",
     "simulate",
     "table_rows",

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, NamedTuple
 
 import jax
@@ -107,6 +108,12 @@ def _buckets(
     return bucket
 
 
+def _candidates(options: int, prefixes: Array, gene: Array) -> Array:
+    """Returns each prefix with each value of the gene, int32[H, V, G]."""
+    rows = jnp.repeat(prefixes[:, None], options, axis=1)
+    return rows.at[:, :, gene].set(jnp.arange(options))
+
+
 def _by_gene(
     genes: Genes,
     bucket: Callable[[Array, Array], Array],
@@ -115,11 +122,7 @@ def _by_gene(
 ) -> Search:
     options, num_genes = max(genes.choices), len(genes.choices)
     sizes = jnp.array(genes.choices, jnp.int32)
-
-    def candidates(prefixes: Array, gene: Array) -> Array:
-        """Returns each prefix with each value of the gene, int32[H, V, G]."""
-        rows = jnp.repeat(prefixes[:, None], options, axis=1)
-        return rows.at[:, :, gene].set(jnp.arange(options))
+    candidates = partial(_candidates, options)
 
     def planned(core: Core, gene: Array, prefixes: Array, live: Array) -> _State:
         rows = candidates(prefixes, gene)
@@ -157,11 +160,10 @@ def _by_gene(
         where = jnp.where(better, place, buckets)
         todo = state.todo.reshape(-1)
         todo = todo.at[state.pending].set(todo[state.pending] & ~asked)
-        state = state._replace(
-            todo=todo.reshape(state.todo.shape),
-            found=state.found.at[where].set(code, mode="drop"),
-            fitness=state.fitness.at[where].set(fitness, mode="drop"),
-        )
+        found = state.found.at[where].set(code, mode="drop")
+        best = state.fitness.at[where].set(fitness, mode="drop")
+        todo = todo.reshape(state.todo.shape)
+        state = state._replace(todo=todo, found=found, fitness=best)
         return jax.lax.cond(todo.any(), lambda same: same, onward, state)
 
     def onward(state: _State) -> _State:

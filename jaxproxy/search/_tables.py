@@ -1,11 +1,12 @@
 """Searches on tables: hundreds of runs in one call, and what they found."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 
 from jaxproxy.search._genes import Genes
 from jaxproxy.search._search import Search, run
@@ -68,6 +69,7 @@ def simulate(
     budget: int,
     runs: int = 500,
     key: Array | None = None,
+    together: int | None = None,
 ) -> np.ndarray:
     """Returns which architectures many runs of a search score, in order.
 
@@ -81,6 +83,8 @@ def simulate(
       budget: evaluations of a run.
       runs: how many.
       key: of all runs; None for that of seed 0.
+      together: how many runs are computed at once; None for all. Fewer take less
+        memory: for searches with a large state, such as ``rerank``.
 
     Returns:
       Ranks int32[runs, budget], or [D, runs, budget]; :func:`curves` makes them
@@ -93,18 +97,23 @@ def simulate(
     num = int(np.prod(genes.choices, dtype=object))
     if seen.ndim not in (1, 2) or seen.shape[-1] != num:
         raise ValueError(f"a table of {num} values is needed, not {list(seen.shape)}")
-    if runs < 1 or budget < 1:
-        raise ValueError(f"runs={runs}, budget={budget}: both are at least 1")
+    if runs < 1 or budget < 1 or (together is not None and together < 1):
+        raise ValueError(
+            f"runs={runs}, budget={budget}, together={together}: all are at least 1"
+        )
     keys = jax.random.split(jax.random.key(0) if key is None else key, runs)
 
     def ranks(key: Array, seen: Array) -> Array:
         codes = run(search, lambda code: seen[genes.rank(code)], budget, key).codes
         return genes.rank(codes)
 
-    many = jax.vmap(ranks, in_axes=(0, None))
-    if seen.ndim == 2:
-        many = jax.vmap(many, in_axes=(None, 0))
-    return np.asarray(jax.jit(many)(keys, seen))
+    def many(keys: Array, seen: Array) -> Array:
+        size = None if together == 1 else together or runs
+        return lax.map(lambda key: ranks(key, seen), keys, batch_size=size)
+
+    tables = seen.reshape(-1, num)
+    found = jax.jit(lambda keys, tables: lax.map(partial(many, keys), tables))
+    return np.asarray(found(keys, tables)).reshape(*seen.shape[:-1], runs, budget)
 
 
 class Curves(NamedTuple):

@@ -65,8 +65,13 @@ def warm_up(
         return _State(search.init(key), codes[best], jnp.zeros((), jnp.int32))
 
     def ask(state: _State) -> tuple[_State, Array]:
-        inner, code = search.ask(state.inner)
-        code = jnp.where(state.asked < first, state.first[state.asked], code)
+        # The search is not asked for what it does not choose: it may remember.
+        inner, code = jax.lax.cond(
+            state.asked < first,
+            lambda state: (state.inner, state.first[state.asked]),
+            lambda state: search.ask(state.inner),
+            state,
+        )
         return _State(inner, state.first, state.asked + 1), code
 
     def tell(state: _State, code: Array, fitness: Array) -> _State:
