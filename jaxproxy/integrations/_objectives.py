@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from jaxproxy.proxies import PROXIES
+from jaxproxy.proxies import PROXIES, Proxy
 from jaxproxy.scoring import Scorer
 from jaxproxy.spaces import Space
 
@@ -24,16 +24,20 @@ class Objectives:
     costs: Mapping[str, Callable[[np.ndarray], np.ndarray]]
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The objectives in order: the scorer's proxies, then the costs."""
+    def proxies(self) -> tuple[Proxy, ...]:
+        """Of the scorer those that are no costs."""
         proxies = () if self.scorer is None else self.scorer.proxies
-        return (*(proxy.name for proxy in proxies), *self.costs)
+        return tuple(proxy for proxy in proxies if proxy.name not in self.costs)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The objectives in order: scores of proxies, then costs."""
+        return (*(proxy.name for proxy in self.proxies), *self.costs)
 
     @property
     def directions(self) -> list[str]:
         """``"maximize"`` or ``"minimize"`` of each, as Optuna's ``directions``."""
-        proxies = () if self.scorer is None else self.scorer.proxies
-        high = [proxy.higher_is_better for proxy in proxies]
+        high = [proxy.higher_is_better for proxy in self.proxies]
         words = ["maximize" if good else "minimize" for good in high]
         return words + ["minimize"] * len(self.costs)
 
@@ -54,9 +58,10 @@ class Objectives:
         """
         codes = self.space.check_codes(codes)
         distinct, rows = np.unique(codes, axis=0, return_inverse=True)
-        columns = {name: cost(distinct) for name, cost in self.costs.items()}
+        columns: dict[str, np.ndarray] = {}
         if self.scorer is not None and len(distinct):
             columns |= _scores(self.scorer, distinct)
+        columns |= {name: cost(distinct) for name, cost in self.costs.items()}
         values = np.full((len(distinct), len(self.names)), np.nan)
         for place, name in enumerate(self.names if len(distinct) else ()):
             column = np.asarray(columns[name], np.float64)
@@ -79,16 +84,18 @@ def make_objectives(
         be low. A space, if there are only costs.
       costs: to be low: names of counts, such as ``["params", "macs"]``; or name ->
         table of architecture strings or function of codes, such as
-        ``{"latency": table}``.
+        ``{"latency": table}``. A proxy of the scorer that is named here is a cost.
 
     Raises:
-      ValueError: nothing to optimise, two objectives of one name, or a name that is no
+      ValueError: nothing to optimise, a cost that is named twice, or a name that is no
         count.
     """
     counted = scorer if isinstance(scorer, Scorer) else None
     space = scorer.space if isinstance(scorer, Scorer) else scorer
     if isinstance(costs, str):
         raise ValueError(f"costs are a list of names, such as [{costs!r}]")
+    if len(set(costs)) < len(costs):
+        raise ValueError(f"give each cost once, not {[*costs]}")
     if not isinstance(costs, Mapping):
         costs = {name: _count(space, name) for name in costs}
     functions = {
@@ -96,10 +103,8 @@ def make_objectives(
         for name, cost in costs.items()
     }
     made = Objectives(space, counted, functions)
-    if not made.names or len(set(made.names)) < len(made.names):
-        raise ValueError(
-            f"give at least one objective, and each once, not {[*made.names]}"
-        )
+    if not made.names:
+        raise ValueError(f"give a scorer or costs: {space.name} alone has no objective")
     return made
 
 

@@ -205,9 +205,9 @@ def to_trials(run: Run, objectives: Objectives) -> "list[FrozenTrial]":
       StoreError: the run cannot be read, or has no such column.
       ImportError: Optuna is not installed.
     """
-    space, scorer = objectives.space, objectives.scorer
+    space = objectives.space
     _check_same(run, objectives)
-    proxies = [] if scorer is None else [proxy.name for proxy in scorer.proxies]
+    proxies = [proxy.name for proxy in objectives.proxies]
     table = run.table(["arch", *proxies, *(f"{name}_valid" for name in proxies)])
     archs, rows = np.unique(table["arch"].to_pylist(), return_index=True)
     codes = np.stack([space.from_str(str(arch)) for arch in archs])

@@ -46,6 +46,15 @@ def test_costs_alone() -> None:
     np.testing.assert_array_equal(found.score(CODES), expected)
 
 
+def test_a_proxy_that_is_named_as_a_cost_is_one() -> None:
+    scorer = make_scorer(SPACE, ["params", "macs"], fidelity=SMALL)
+    found = make_objectives(scorer, ["params"])
+    assert found.names == ("macs", "params")
+    assert found.directions == ["maximize", "minimize"]
+    expected = np.stack([SPACE.num_macs(CODES), SPACE.num_params(CODES)], 1)
+    np.testing.assert_array_equal(found.score(CODES), expected)
+
+
 def test_a_score_is_the_mean_of_its_seeds_if_all_are_valid() -> None:
     scorer = make_scorer(
         SPACE, ["params", "epsinas"], fidelity=SMALL, seeds=2, devices=1, block_size=6
@@ -64,11 +73,10 @@ def test_what_cannot_be_is_said() -> None:
         make_objectives(SPACE, ["latency"])
     with pytest.raises(ValueError, match=r"costs are a list .* \['params'\]"):
         make_objectives(SPACE, "params")
-    with pytest.raises(ValueError, match="give at least one objective"):
+    with pytest.raises(ValueError, match="nasbench201 alone has no objective"):
         make_objectives(SPACE)
-    scorer = make_scorer(SPACE, ["params"], fidelity=SMALL)
-    with pytest.raises(ValueError, match=r"each once, not \['params', 'params'\]"):
-        make_objectives(scorer, ["params"])
+    with pytest.raises(ValueError, match=r"each cost once, not \['macs', 'macs'\]"):
+        make_objectives(SPACE, ["macs", "macs"])
     wrong = make_objectives(SPACE, {"none": lambda codes: np.zeros(3)})
     with pytest.raises(ValueError, match=r"'none' of 2 codes has shape \[3\], not"):
         wrong.score(CODES[:2])

@@ -18,8 +18,9 @@ from jaxproxy.integrations import (
     to_params,
     to_trials,
 )
-from jaxproxy.scoring import Scorer, make_scorer, sweep
-from jaxproxy.search import Budget
+from jaxproxy.proxies import Proxy
+from jaxproxy.scoring import Scorer, make_scorer, search_live, sweep
+from jaxproxy.search import Budget, intrain_nas, make_genes
 from jaxproxy.spaces import nasbench101, nasbench201
 from jaxproxy.types import Fidelity
 
@@ -196,6 +197,29 @@ def test_a_run_is_imported(tmp_path: Path, scored: Objectives) -> None:
     costs = make_objectives(SPACE, ["macs"])
     values = [trial.values for trial in to_trials(run, costs)]
     np.testing.assert_array_equal(values, SPACE.num_macs(codes)[:, None])
+
+
+def test_a_search_is_imported(tmp_path: Path) -> None:
+    """What it asked for twice is one trial; what has no valid score is pruned."""
+    even = Proxy("even", count=lambda space, c: np.where(c[:, 0] % 2, np.nan, c.sum(1)))
+    scorer = make_scorer(SPACE, [even, "macs"], fidelity=Fidelity(4, 1, 4, 8))
+    genes = make_genes(SPACE)
+    out = tmp_path / "run"
+    run = search_live(
+        intrain_nas(genes, k=1), genes, scorer, out, budget=40, together=8
+    ).run
+    objectives = make_objectives(scorer, ["macs"])
+    assert objectives.directions == ["maximize", "minimize"]
+    trials = to_trials(run, objectives)
+    archs = run.table(["arch"])["arch"].to_pylist()
+    assert len(set(archs)) < 40
+    assert [t.user_attrs["arch"] for t in trials] == [*dict.fromkeys(archs)]
+    values = objectives.score(_codes(trials))
+    known = np.isfinite(values).all(1)
+    assert 0 < known.sum() < len(known)
+    for trial, row, valid in zip(trials, values.tolist(), known, strict=True):
+        assert trial.state.name == ("COMPLETE" if valid else "PRUNED")
+        assert trial.values == (row if valid else None)
 
 
 def test_a_run_of_other_numbers_is_refused(tmp_path: Path, scored: Objectives) -> None:
