@@ -5,7 +5,7 @@ import pytest
 
 from jaxproxy.integrations import make_objectives
 from jaxproxy.proxies import Proxy
-from jaxproxy.scoring import make_scorer
+from jaxproxy.scoring import BlockScores, make_scorer
 from jaxproxy.spaces import nasbench201
 from jaxproxy.types import Fidelity
 
@@ -55,17 +55,27 @@ def test_a_proxy_that_is_named_as_a_cost_is_one() -> None:
     np.testing.assert_array_equal(found.score(CODES), expected)
 
 
-def test_a_score_is_the_mean_of_its_seeds_if_all_are_valid() -> None:
-    scorer = make_scorer(
-        SPACE, ["params", "epsinas"], fidelity=SMALL, seeds=2, devices=1, block_size=6
-    )
-    block = scorer.score(CODES)
-    values = make_objectives(scorer).score(CODES)
-    np.testing.assert_array_equal(values[:, 0], SPACE.num_params(CODES))
-    valid = block.valid["epsinas"].all(1)
-    mean = block.scores["epsinas"].mean(1)
-    assert 0 < valid.sum() < 6  # float32 underflows in some
-    np.testing.assert_array_equal(values[:, 1], np.where(valid, mean, np.nan))
+def test_a_score_is_the_mean_of_its_seeds_if_all_are_valid(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scorer = make_scorer(SPACE, ["params", "naswot"], fidelity=SMALL, seeds=2)
+    asked = []
+
+    def score(codes: np.ndarray) -> BlockScores:
+        asked.append(codes)
+        scores = np.stack([codes[:, 0], codes[:, 1]], 1).astype(float)
+        valid = np.stack([codes[:, 2] > 1, codes[:, 3] > 1], 1)
+        return BlockScores({"naswot": scores}, {"naswot": valid}, {}, {})
+
+    monkeypatch.setattr(scorer, "score", score)
+    codes = SPACE.sample(np.random.default_rng(3), 40)
+    values = make_objectives(scorer).score(np.concatenate([codes, codes]))
+    np.testing.assert_array_equal(values[:40], values[40:])
+    np.testing.assert_array_equal(values[:40, 0], SPACE.num_params(codes))
+    valid = (codes[:, 2:4] > 1).all(1)
+    expected = np.where(valid, codes[:, :2].mean(1), np.nan)
+    np.testing.assert_array_equal(values[:40, 1], expected)
+    assert [len(block) for block in asked] == [40]  # each once, in one call
 
 
 def test_what_cannot_be_is_said() -> None:

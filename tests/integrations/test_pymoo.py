@@ -118,6 +118,20 @@ def test_a_budget_is_respected_and_what_is_above_is_not_scored() -> None:
     assert {*map(tuple, result.F.tolist())} == _front(losses[within])
 
 
+@pytest.mark.parametrize("name", ["params", "macs", "cost"])
+def test_every_limit_is_a_constraint(name: str) -> None:
+    every = SPACE.enumerate()[::7]
+    table = {SPACE.to_str(code): float(code.sum()) for code in every[::2]}
+    limits = {"params": 400_000, "macs": 60_000_000, "cost": 12.0}
+    budget = Budget(**{name: limits[name]}, costs=table)
+    problem = make_problem(make_objectives(SPACE, ["params"]), budget=budget)
+    _, constraints = problem.evaluate(every)
+    within = budget.within(SPACE, every)
+    assert 0 < within.sum() < len(every)
+    np.testing.assert_array_equal((constraints <= 0).all(1), within)
+    assert np.isfinite(constraints).all()
+
+
 def test_where_nothing_is_within_a_budget_there_is_no_front() -> None:
     objectives = make_objectives(SPACE, ["params", "macs"])
     problem = make_problem(objectives, budget=Budget(params=1))
