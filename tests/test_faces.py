@@ -15,12 +15,16 @@ from jaxproxy import meters, proxies, spaces
 pytestmark = pytest.mark.smoke
 
 ROOT = Path(__file__).parents[1]
-FACES = ("analysis", "meters", "proxies", "search", "spaces", "testing")
-PACKAGES = (*FACES, "cli", "measure", "ops", "runs", "scoring")
+FACES = (
+    *("analysis", "integrations", "meters", "proxies", "scoring", "search", "spaces"),
+    "testing",
+)
+PACKAGES = (*FACES, "cli", "measure", "ops", "runs")
 SHOWN = (
+    ROOT / "README.md",
     *(
-        ROOT / name
-        for name in ("README.md", "docs/adding.md", "docs/results.md", "docs/search.md")
+        ROOT / "docs" / f"{name}.md"
+        for name in ("adding", "integrations", "results", "search")
     ),
     *sorted((ROOT / "notebooks").glob("*.ipynb")),
     *sorted((ROOT / "benchmarks").rglob("*.py")),

@@ -24,7 +24,7 @@ measure
 spaces meters runs
 proxies search
 scoring analysis
-cli testing __init__
+cli testing integrations __init__
 __main__
 """
 FLOOR = {

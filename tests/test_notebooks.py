@@ -29,6 +29,7 @@ def test_there_are_some():
         "add_a_proxy",
         "add_a_space",
         "choose_readings",
+        "find_an_architecture",
         "your_models",
     ]
 
@@ -38,6 +39,9 @@ def test_there_are_some():
 )
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_code_runs(path, tmp_path, monkeypatch, capsys):
+    if path.stem == "find_an_architecture":
+        for library in ("optuna", "pymoo"):
+            pytest.importorskip(library, reason=f"{library} is not installed")
     monkeypatch.setenv("JAXPROXY_NOTEBOOK_SAMPLE", str(SAMPLE))
     monkeypatch.delenv("JAXPROXY_TABLE", raising=False)
     monkeypatch.chdir(tmp_path)

@@ -1,6 +1,7 @@
 """What README and the page for contributors show is run as it stands there."""
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,7 @@ from jaxproxy.cli._score import Score
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 SEARCH = (ROOT / "docs" / "search.md").read_text("utf-8")
+INTEGRATIONS = (ROOT / "docs" / "integrations.md").read_text("utf-8")
 ADDING = (ROOT / "docs" / "adding.md").read_text("utf-8")
 
 
@@ -51,6 +53,22 @@ def test_adding_a_proxy_a_meter_and_a_space():
 
 def test_searching():
     exec("\n".join(_blocks(SEARCH)), {})
+
+
+@pytest.mark.skipif(
+    not (find_spec("optuna") and find_spec("pymoo")),
+    reason="optuna or pymoo is not installed",
+)
+def test_searching_with_other_libraries(capsys):
+    exec("\n".join(_blocks(INTEGRATIONS)), {})
+    assert "are on the front" in capsys.readouterr().out
+
+
+def test_recipes_that_are_not_run_are_python():
+    recipes = re.findall(r"```py\n(.*?)```", INTEGRATIONS, re.DOTALL)
+    assert len(recipes) == 4
+    for recipe in recipes:
+        compile(recipe, "recipe", "exec")
 
 
 @pytest.mark.parametrize(
