@@ -7,6 +7,13 @@ from jaxproxy.search._evolution import regularized_evolution
 from jaxproxy.search._genes import Genes, make_genes
 from jaxproxy.search._intrain import intrain_nas
 from jaxproxy.search._local import local_search
+from jaxproxy.search._pruning import (
+    Pruning,
+    PruningState,
+    PruningTrace,
+    prune,
+    pruning,
+)
 from jaxproxy.search._random import random_search
 from jaxproxy.search._reinforce import reinforce
 from jaxproxy.search._search import Core, Search, Trace, run
@@ -39,6 +46,9 @@ __all__ = [
     "Curves",
     "Genes",
     "LookUp",
+    "Pruning",
+    "PruningState",
+    "PruningTrace",
     "Search",
     "Trace",
     "curves",
@@ -46,6 +56,8 @@ __all__ = [
     "local_search",
     "look_up",
     "make_genes",
+    "prune",
+    "pruning",
     "random_search",
     "regularized_evolution",
     "reinforce",
