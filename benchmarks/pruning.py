@@ -29,11 +29,11 @@ CHOICES = (4,) * 6
 BARE = nasbench201_supernet(bare=True)
 REGIONS = "linear_regions(hashed=True)", Fidelity(1, 1, 3000, 3)
 PUBLISHED = {
-    "cifar10_test": "93.9 +- .47",
-    "cifar100_test": "71.24 +- .56",
-    "imagenet16_test": "42.38 +- .46",
+    "cifar10_test": "93.9 ± .47",
+    "cifar100_test": "71.24 ± .56",
+    "imagenet16_test": "42.38 ± .46",
 }
-"""Of TE-NAS, arXiv:2102.11535, table 2."""
+"""Of TE-NAS, arXiv:2102.11535."""
 
 
 def make_methods(kernel: Fidelity) -> dict[str, list[tuple[Any, str, Fidelity]]]:
