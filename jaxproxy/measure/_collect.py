@@ -145,7 +145,9 @@ def collect_pulled(
     check_logits(logits.shape)
     gradients = lax.map(lambda dz: pull_back(dz)[0], cotangents(logits))
     values = jax.vmap(lambda one: run.taken(arrays, one).values)(gradients)
-    present = run.taken(arrays, gradients).present
+    # Which slots are present is the same for all cotangents.
+    first = jax.tree.map(lambda leaf: leaf[0], gradients)
+    present = run.taken(arrays, first).present
     return logits, stack(
         run.meters.meters, run.rows(_finished(run.meters.meters, values), present)
     )

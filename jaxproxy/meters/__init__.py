@@ -59,7 +59,11 @@ from jaxproxy.meters._network import (
     gradient_flow,
     tangent_kernel,
 )
-from jaxproxy.meters._pattern import activation_kernel, activation_patterns
+from jaxproxy.meters._pattern import (
+    activation_kernel,
+    activation_patterns,
+    pattern_hashes,
+)
 from jaxproxy.meters._trainability import trainability
 
 METERS: dict[str, Callable[..., Meter]] = {

@@ -49,6 +49,35 @@ def activation_patterns(layers: Layers = "relu") -> ActivationMeter:
     return ActivationMeter(kinds_of(layers, ACTIVATIONS), _patterns, keep=False)
 
 
+@meter
+def pattern_hashes(layers: Layers = "relu") -> ActivationMeter:
+    """Hashes of which units each image activates, uint32[L, B, 2]; for scores only.
+
+    Images of one pattern have equal hashes. Where :func:`activation_kernel` has a
+    number for each pair of images, this has two for each image.
+
+    Args:
+      layers: name in :data:`ACTIVATIONS`, or tap kinds, of rectified activations.
+    """
+    return ActivationMeter(kinds_of(layers, ACTIVATIONS), _hashes, keep=False)
+
+
+def _hashes(activation: Activation) -> Array:
+    active = (activation.value > 0).reshape(activation.shape[0], -1)
+    terms = jnp.where(active[:, :, None], _hash_numbers(active.shape[1])[None], 0)
+    return terms.sum(1, dtype=jnp.uint32)
+
+
+def _hash_numbers(num: int) -> Array:
+    """Returns odd numbers that look random, uint32[num, 2], the same ones always."""
+    # The finalizer of MurmurHash3.
+    h = jnp.arange(1, 2 * num + 1, dtype=jnp.uint32).reshape(num, 2)
+    for multiplier, shift in ((0x9E3779B1, 16), (0x85EBCA6B, 13), (0xC2B2AE35, 16)):
+        h = h * jnp.uint32(multiplier)
+        h = h ^ (h >> jnp.uint32(shift))
+    return h | jnp.uint32(1)
+
+
 def _agreements(activation: Activation) -> Array:
     active = (activation.value > 0).reshape(activation.shape[0], -1)
     signs = jnp.where(active, 1.0, -1.0).astype(activation.value.dtype)

@@ -4,10 +4,11 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxproxy.measure import Readings, Weights
-from jaxproxy.meters import activation_kernel, activation_patterns
+from jaxproxy.meters import activation_kernel, activation_patterns, pattern_hashes
 from jaxproxy.ops import log_determinant
 from jaxproxy.proxies._proxy import Inputs, Proxy, data_setup, proxy
 
+_ODD = 0x9E3779B1
 _TE_NAS = "Chen et al., TE-NAS, ICLR 2021, arXiv:2102.11535"
 
 
@@ -33,7 +34,10 @@ def naswot(*, inputs: Inputs = "gaussian", weights: Weights = "kaiming") -> Prox
 
 @proxy
 def linear_regions(
-    *, inputs: Inputs = "gaussian", weights: Weights = "kaiming"
+    *,
+    inputs: Inputs = "gaussian",
+    weights: Weights = "kaiming",
+    hashed: bool = False,
 ) -> Proxy:
     """Number of distinct activation patterns among the images.
 
@@ -43,16 +47,37 @@ def linear_regions(
     Args:
       inputs: see :func:`naswot`.
       weights: see :func:`naswot`.
+      hashed: compare hashes of 64 bits in place of patterns, for thousands of images:
+        pairs of them would be too many, and equal hashes of unlike patterns are not to
+        be feared.
     """
-    meter = activation_kernel().under(data_setup(inputs, weights=weights))
+    setup = data_setup(inputs, weights=weights)
+    meter = (pattern_hashes() if hashed else activation_kernel()).under(setup)
 
     def score(readings: Readings) -> Array:
+        if hashed:
+            return _distinct(readings[meter])
         kernels = readings[meter]
         units = jnp.diagonal(kernels, axis1=1, axis2=2)[:, :, None]
         same = (kernels == units).all(0)
         return (1 / same.sum(1)).sum().astype(kernels.dtype)
 
     return Proxy(meters=(meter,), score=score, reference=_TE_NAS)
+
+
+def _distinct(hashes: Array) -> Array:
+    """Returns how many images differ in the hashes of some layer, float32[].
+
+    Args:
+      hashes: uint32[L, B, 2].
+    """
+    # Another odd factor for each layer, lest layers that trade patterns look alike.
+    factors = jnp.cumprod(jnp.full(len(hashes), _ODD, jnp.uint32), dtype=jnp.uint32)
+    first, second = (hashes * factors[:, None, None]).sum(0, dtype=jnp.uint32).T
+    order = jnp.lexsort((first, second))
+    first, second = first[order], second[order]
+    changes = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
+    return 1 + changes.sum().astype(jnp.float32)
 
 
 @proxy

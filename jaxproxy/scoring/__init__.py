@@ -4,6 +4,7 @@ from jaxproxy.scoring._cost import COSTS, cost_class, summary
 from jaxproxy.scoring._live import LiveSearch, search_live
 from jaxproxy.scoring._population import Population, population
 from jaxproxy.scoring._program import bind_pass
+from jaxproxy.scoring._pruning import prune_live
 from jaxproxy.scoring._score import make_scorer, score
 from jaxproxy.scoring._scorer import BlockScores, Scorer
 from jaxproxy.scoring._sweep import PART_SIZE, Interrupted, sweep
@@ -20,6 +21,7 @@ __all__ = [
     "cost_class",
     "make_scorer",
     "population",
+    "prune_live",
     "score",
     "search_live",
     "summary",

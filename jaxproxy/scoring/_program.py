@@ -4,6 +4,7 @@ The architecture axis is a loop on each device, sharded over devices: under ``vm
 ``switch`` would run every branch.
 """
 
+import copy
 import gc
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -119,6 +120,15 @@ class BlockProgram:
         return BlockScores(
             scores, _over_seeds(valid), _over_seeds(readings), present[0]
         )
+
+    def reseeded(self, seeds: Sequence[int]) -> "BlockProgram":
+        """Returns the same program with other seeds, compiled once for both."""
+        with self._precision():
+            _ = self._compiled
+        other = copy.copy(self)
+        other._seeds, other._scratch = seeds, None
+        other.__dict__.pop("_seeded", None)  # drawn of the seeds
+        return other
 
     @cached_property
     def layout(self) -> dict[str, tuple[Slot, ...]]:

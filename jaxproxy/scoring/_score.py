@@ -1,7 +1,6 @@
 """How to get scores: arguments checked, defaults chosen, a :class:`Scorer` made."""
 
 import hashlib
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ from jax import Array
 from jaxproxy.measure import EqualWeightsMeter
 from jaxproxy.options import check_choices
 from jaxproxy.proxies import Proxy, grey_images, parse_proxy
-from jaxproxy.scoring._scorer import Scorer
+from jaxproxy.scoring._scorer import Scorer, check_seeds
 from jaxproxy.spaces import Space
 from jaxproxy.types import Batch, Fidelity
 
@@ -49,7 +48,7 @@ def make_scorer(
     """
     chosen = _proxies(proxies)
     fidelity = _fidelity(space, fidelity)
-    numbers = _seeds(seeds)
+    numbers = check_seeds(seeds)
     used = _devices(devices)
     if block_size is None:
         block_size = _block_size(fidelity)
@@ -135,17 +134,6 @@ def _fidelity(space: Space, fidelity: Fidelity | str) -> Fidelity:
         fidelity = space.presets[fidelity]
     space.check_fidelity(fidelity)
     return fidelity
-
-
-def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
-    numbers = range(seeds) if isinstance(seeds, int) else [*map(operator.index, seeds)]
-    # A seed is traced as an int32, so that seeds share one compiled program.
-    wrong = len(set(numbers)) < len(numbers) or any(not 0 <= n < 2**31 for n in numbers)
-    if wrong or not numbers:
-        raise ValueError(
-            f"seeds must be distinct, at least one, and in [0, 2**31), got {seeds!r}"
-        )
-    return tuple(numbers)
 
 
 def _devices(devices: int | Sequence[jax.Device] | None) -> list[jax.Device]:

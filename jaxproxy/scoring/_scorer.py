@@ -4,7 +4,9 @@ Nothing is compiled twice, and no score depends on how many architectures are as
 One seed means one set of weights, inputs and labels, shared by all architectures.
 """
 
+import copy
 import dataclasses
+import operator
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -100,6 +102,20 @@ class Scorer:
         scored = [self.score_block(codes[group]) for group in groups]
         return merge_blocks(scored, np.argsort(np.concatenate(groups)))
 
+    def reseeded(self, seeds: Sequence[int]) -> "Scorer":
+        """Returns the same scorer with other seeds; nothing is compiled again.
+
+        Args:
+          seeds: distinct, in [0, 2**31); each draws its own weights and inputs.
+
+        Raises:
+          ValueError: as :func:`~jaxproxy.scoring.make_scorer`.
+        """
+        other = copy.copy(self)
+        other.seeds = check_seeds(seeds)
+        other._programs = [one.reseeded(other.seeds) for one in self._programs]
+        return other
+
     def counts(self, codes: np.ndarray) -> dict[str, np.ndarray]:
         """Exact counts on the host, proxy name -> float64[n]."""
         counts = ((p.name, p.count) for p in self.proxies if p.count is not None)
@@ -154,6 +170,22 @@ class Scorer:
         """Ranks by cost in the order of the devices' slices of a block."""
         slice_size = self.block_size // self.num_devices
         return np.concatenate(deal(self.block_size, slice_size))
+
+
+def check_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
+    """Returns seeds as integers: 0, 1... if it is said how many.
+
+    Raises:
+      ValueError: not distinct, none, or out of [0, 2**31).
+    """
+    numbers = range(seeds) if isinstance(seeds, int) else [*map(operator.index, seeds)]
+    # A seed is traced as an int32, so that seeds share one compiled program.
+    wrong = len(set(numbers)) < len(numbers) or any(not 0 <= n < 2**31 for n in numbers)
+    if wrong or not numbers:
+        raise ValueError(
+            f"seeds must be distinct, at least one, and in [0, 2**31), got {seeds!r}"
+        )
+    return tuple(numbers)
 
 
 def _by_precision(proxies: Sequence[Proxy]) -> list[list[Proxy]]:

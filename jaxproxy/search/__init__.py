@@ -15,6 +15,13 @@ from jaxproxy.search._pareto import (
     non_dominated_ranks,
     pareto_front,
 )
+from jaxproxy.search._pruning import (
+    Pruning,
+    PruningState,
+    PruningTrace,
+    prune,
+    pruning,
+)
 from jaxproxy.search._random import random_search
 from jaxproxy.search._reinforce import reinforce
 from jaxproxy.search._rerank import normal_scores, rerank
@@ -51,6 +58,9 @@ __all__ = [
     "Curves",
     "Genes",
     "LookUp",
+    "Pruning",
+    "PruningState",
+    "PruningTrace",
     "Search",
     "Trace",
     "crowding",
@@ -65,6 +75,8 @@ __all__ = [
     "normal_scores",
     "nsga2",
     "pareto_front",
+    "prune",
+    "pruning",
     "random_search",
     "regularized_evolution",
     "reinforce",

@@ -130,17 +130,12 @@ def _by_gene(
         todo &= jax.vmap(jax.vmap(bucket, (0, None)), (0, None))(rows, gene) < buckets
         if genes.allowed is not None:
             todo &= jax.vmap(jax.vmap(genes.allowed))(rows)
-        none = jnp.full(buckets, -jnp.inf, jnp.float32)
-        zero = jnp.zeros((), jnp.int32)
-        return _State(core, gene, prefixes, todo, zero, jnp.zeros_like(prefixes), none)
+        none, first = jnp.full(buckets, -jnp.inf, jnp.float32), jnp.zeros((), jnp.int32)
+        return _State(core, gene, prefixes, todo, first, jnp.zeros_like(prefixes), none)
 
     def anew(core: Core, code: Array) -> _State:
-        prefixes = jnp.tile(code, (buckets, 1))
-        first = jnp.arange(buckets) == 0
+        prefixes, first = jnp.tile(code, (buckets, 1)), jnp.arange(buckets) == 0
         return planned(core, jnp.zeros((), jnp.int32), prefixes, first)
-
-    def init(key: Array) -> _State:
-        return anew(make_core(genes, key), jnp.asarray(start, jnp.int32))
 
     def ask(state: _State) -> tuple[_State, Array]:
         core, other = state.core.draw(genes, genes.random, state.core.code)
@@ -157,22 +152,26 @@ def _by_gene(
         asked = state.todo.any() & (rows[state.pending] == code).all()
         place = bucket(code, state.gene)
         better = asked & (fitness > state.fitness.at[place].get(mode="clip"))
-        where = jnp.where(better, place, buckets)
+        place = jnp.where(better, place, buckets)
         todo = state.todo.reshape(-1)
         todo = todo.at[state.pending].set(todo[state.pending] & ~asked)
-        found = state.found.at[where].set(code, mode="drop")
-        best = state.fitness.at[where].set(fitness, mode="drop")
-        todo = todo.reshape(state.todo.shape)
-        state = state._replace(todo=todo, found=found, fitness=best)
+        state = state._replace(
+            todo=todo.reshape(state.todo.shape),
+            found=state.found.at[place].set(code, mode="drop"),
+            fitness=state.fitness.at[place].set(fitness, mode="drop"),
+        )
         return jax.lax.cond(todo.any(), lambda same: same, onward, state)
 
     def onward(state: _State) -> _State:
         """Returns the state that plans the next gene, or the next pass."""
         live = state.fitness > -jnp.inf
-        last = (state.gene == num_genes - 1) | ~live.any()
+        end = (state.gene == num_genes - 1) | ~live.any()
         gene = jnp.minimum(state.gene + 1, num_genes - 1)
         further = planned(state.core, gene, state.found, live)
         again = anew(state.core, state.core.code)
-        return jax.tree.map(lambda a, b: jnp.where(last, a, b), again, further)
+        return jax.tree.map(lambda a, b: jnp.where(end, a, b), again, further)
+
+    def init(key: Array) -> _State:
+        return anew(make_core(genes, key), jnp.asarray(start))
 
     return Search(init, ask, tell, together=False)

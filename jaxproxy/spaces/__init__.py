@@ -16,7 +16,7 @@ from jaxproxy.spaces._models import (
     model_space,
 )
 from jaxproxy.spaces._nasbench101 import nasbench101
-from jaxproxy.spaces._nasbench201 import nasbench201
+from jaxproxy.spaces._nasbench201 import nasbench201, nasbench201_supernet
 from jaxproxy.spaces._nasbench_macro import nasbench_macro
 from jaxproxy.spaces._nasbench_nlp import nasbench_nlp
 from jaxproxy.spaces._natsbench_sss import natsbench_sss
@@ -35,6 +35,7 @@ SPACES: dict[str, Callable[..., Space]] = {
     "mobilenetv2": mobilenetv2,
     "nasbench101": nasbench101,
     "nasbench201": nasbench201,
+    "nasbench201_supernet": nasbench201_supernet,
     "nasbench_macro": nasbench_macro,
     "nasbench_nlp": nasbench_nlp,
     "natsbench_sss": natsbench_sss,

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import Array
 
@@ -78,7 +79,12 @@ def score(
 
 def score_readings(proxy: Proxy, *values: Any) -> tuple[float, bool]:
     """The score of given readings of the proxy's meters, all slots being there."""
-    arrays = [jnp.asarray(value, jnp.float32) for value in values]
+    # Numbers, but for hashes.
+    hashes = [getattr(value, "dtype", None) == np.uint32 for value in values]
+    arrays = [
+        jnp.asarray(value, jnp.uint32 if is_hash else jnp.float32)
+        for value, is_hash in zip(values, hashes, strict=True)
+    ]
     given: list[tuple[Meter, Array]] = list(zip(proxy.meters, arrays, strict=True))
     slots = {meter.name: (Slot("given", "given", 0, 1),) for meter, _ in given}
     mask = {m.name: jnp.ones(len(v), bool) for m, v in given}

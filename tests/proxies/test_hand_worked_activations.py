@@ -31,7 +31,8 @@ def test_patterns() -> None:
     close(score(proxies.naswot(), relu, {}, [images[0][:2]])[0], math.log(7))
     # Images 1 and 2 agree on all.
     assert score(proxies.naswot(), relu, {}, images) == (-math.inf, False)
-    assert score(proxies.linear_regions(), relu, {}, images)[0] == 2
+    for hashed in (False, True):
+        assert score(proxies.linear_regions(hashed=hashed), relu, {}, images)[0] == 2
     # Columns (1, 1, 1), (1, 0, 0), and twice (0, 0, 0).
     assert score(proxies.swap(), relu, {}, images)[0] == 3
 
@@ -43,6 +44,10 @@ def test_patterns_of_several_layers() -> None:
     # Two images that one layer tells apart are two, though the other does not.
     kernels = [[[2, 2], [2, 2]], [[1, 0], [0, 1]]]
     assert score_readings(proxies.linear_regions(), kernels)[0] == 2
+    # So are images whose layers trade patterns; the third is the first again.
+    a, b = [1, 2], [3, 4]
+    hashes = np.array([[a, b, a], [b, a, b]], np.uint32)
+    assert score_readings(proxies.linear_regions(hashed=True), hashes)[0] == 2
 
 
 def test_zen() -> None:

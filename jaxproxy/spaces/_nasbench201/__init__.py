@@ -1,7 +1,9 @@
 """NAS-Bench-201: its encoding, its network, its exact counts."""
 
+from dataclasses import replace
 from functools import partial
 
+from jaxproxy.spaces._nasbench201 import _masks as masks
 from jaxproxy.spaces._nasbench201._canonical import canonical
 from jaxproxy.spaces._nasbench201._codes import (
     EDGES,
@@ -20,11 +22,12 @@ from jaxproxy.spaces._nasbench201._counts import (
 )
 from jaxproxy.spaces._nasbench201._equal_weights import equal_weights
 from jaxproxy.spaces._nasbench201._network import network
-from jaxproxy.spaces._records import Counts, Isomorphism, Task
+from jaxproxy.spaces._nasbench201._supernet import bare_task, supernet
+from jaxproxy.spaces._records import Constraint, Counts, Isomorphism, Task
 from jaxproxy.spaces._space import Space
 from jaxproxy.types import Fidelity
 
-__all__ = ["nasbench201"]
+__all__ = ["nasbench201", "nasbench201_supernet"]
 
 
 def nasbench201(*, num_classes: int = 10, resolution: int = 32) -> Space:
@@ -63,6 +66,54 @@ def nasbench201(*, num_classes: int = 10, resolution: int = 32) -> Space:
         check_fidelity=_check_fidelity,
         settings={"macs_resolution": resolution},
     )
+
+
+def nasbench201_supernet(
+    *, num_classes: int = 10, resolution: int = 32, bare: bool = False
+) -> Space:
+    """Returns NAS-Bench-201's supernet: each edge the mean of its live operations.
+
+    A code is a mask of zeros and ones, a gene for each of four operations on each of
+    six edges, ``none`` left out; every edge has at least one. Where it has exactly one,
+    the network is that of :func:`nasbench201` with the same weights, and so is the
+    string: ``nasbench201().from_str(space.to_str(mask))`` is its code.
+
+    The mean is the softmax of equal logits. TE-NAS draws its logits from a normal
+    distribution with a deviation of a thousandth, which nothing is known to need.
+
+    Args:
+      num_classes: as in :func:`nasbench201`.
+      resolution: as in :func:`nasbench201`.
+      bare: one stage of cells without a stem, in which TE-NAS counts linear regions:
+        images have as many channels as the network, and any resolution.
+
+    References:
+      Chen et al., "Neural architecture search on ImageNet in four GPU hours", ICLR
+      2021, arXiv:2102.11535.
+    """
+    if num_classes < 1:
+        raise ValueError(f"num_classes must be positive, not {num_classes}")
+    count = {"num_classes": num_classes}
+    macs = partial(num_macs, **count, resolution=resolution)
+    counts = Counts(
+        params=partial(masks.added, partial(num_params, **count)),
+        macs=partial(masks.added, macs),
+        tensors=partial(masks.added, num_tensors),
+    )
+    space = Space(
+        name="nasbench201_supernet",
+        choices=(2,) * masks.NUM_GENES,
+        to_str=masks.to_str,
+        from_str=masks.from_str,
+        network=partial(supernet, num_classes=num_classes, bare=bare),
+        task=bare_task(num_classes) if bare else Task(num_classes),
+        counts=None if bare else counts,
+        constraint=Constraint(masks.valid, masks.explain),
+        cost=partial(masks.added, cost),
+        graph=masks.graph,
+        settings={"macs_resolution": resolution, "bare": bare},
+    )
+    return space if bare else replace(space, check_fidelity=_check_fidelity)
 
 
 def _check_fidelity(fidelity: Fidelity) -> None:

@@ -78,7 +78,7 @@ class TinyNetwork(nnx.Module):
         self.cells, self.mode = cells, mode
         self.stem = ConvBN(3, 3, width, mode, draws)
         self.stages = nnx.List(
-            [_Stage(cells, width * 2**i, mode, draws) for i in range(3)]
+            [self.make_stage(cells, width * 2**i, mode, draws) for i in range(3)]
         )
         self.reductions = nnx.List(
             [Reduction(width * 2**i, 2 * width * 2**i, mode, draws) for i in range(2)]
@@ -86,6 +86,11 @@ class TinyNetwork(nnx.Module):
         self.last = BN(4 * width, mode)
         self.kernel = nnx.Param(mode.draw(draws, (4 * width, num_classes)))
         self.bias = nnx.Param(jnp.zeros(num_classes))
+
+    @staticmethod
+    def make_stage(cells: int, channels: int, mode: Mode, draws: Draws) -> Any:
+        """Returns the cells of a stage, a module that is called as :class:`_Stage`."""
+        return _Stage(cells, channels, mode, draws)
 
     def __call__(self, x: Array, code: Array, tap: Tap) -> Array:
         """Logits float[B, K] of images float[B, R, R, 3] through a code int32[6]."""
@@ -112,10 +117,7 @@ class TinyNetwork(nnx.Module):
                   jax.tree.map(lambda leaf: leaf[None], nnx.state(module)))
             for module in one
         ]  # fmt: skip
-        stages = [
-            Block(partial(_cell_output, self.mode, code), by_cell(stage.params()))
-            for stage in self.stages
-        ]  # fmt: skip
+        stages = [stage.block(code) for stage in self.stages]
         return (stem, stages[0], reductions[0], stages[1], reductions[1], stages[2])
 
 
@@ -156,6 +158,10 @@ class _Stage(nnx.Module):
         return EdgeParams(
             self.conv3[...], self.conv1[...], self.scale[...], self.bias[...]
         )
+
+    def block(self, code: Array) -> Block:
+        """The cells as functions of their parameters and input."""
+        return Block(partial(_cell_output, self.mode, code), by_cell(self.params()))
 
     def __call__(self, first: int, x: Array, code: Array, tap: Tap) -> Array:
         """Output of cells ``first``, ``first + 1``... for float[B, H, W, C]."""
