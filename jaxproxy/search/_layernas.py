@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Literal, NamedTuple
 
 import jax
@@ -73,7 +72,8 @@ def layernas(
     if not 0 < limit < math.inf:
         raise ValueError(f"most={limit}: the largest cost is positive and finite")
     bucket = _buckets(genes.cost, cheap, limit, buckets)
-    return _by_gene(genes, bucket, buckets, dear if rest == "largest" else cheap)
+    plan = _Plan(genes, bucket, buckets)
+    return _by_gene(plan, dear if rest == "largest" else cheap)
 
 
 def _extreme(genes: Genes, cost: Callable[[Array], Array], sign: float) -> np.ndarray:
@@ -108,51 +108,73 @@ def _buckets(
     return bucket
 
 
-def _candidates(options: int, prefixes: Array, gene: Array) -> Array:
-    """Returns each prefix with each value of the gene, int32[H, V, G]."""
-    rows = jnp.repeat(prefixes[:, None], options, axis=1)
-    return rows.at[:, :, gene].set(jnp.arange(options))
+class _Plan(NamedTuple):
+    """Which prefixes are extended, and how."""
 
+    genes: Genes
+    bucket: Callable[[Array, Array], Array]
+    buckets: int
 
-def _by_gene(
-    genes: Genes,
-    bucket: Callable[[Array, Array], Array],
-    buckets: int,
-    start: np.ndarray,
-) -> Search:
-    options, num_genes = max(genes.choices), len(genes.choices)
-    sizes = jnp.array(genes.choices, jnp.int32)
-    candidates = partial(_candidates, options)
+    def candidates(self, prefixes: Array, gene: Array) -> Array:
+        """Returns each prefix with each value of the gene, int32[H, V, G]."""
+        options = max(self.genes.choices)
+        rows = jnp.repeat(prefixes[:, None], options, axis=1)
+        return rows.at[:, :, gene].set(jnp.arange(options))
 
-    def planned(core: Core, gene: Array, prefixes: Array, live: Array) -> _State:
-        rows = candidates(prefixes, gene)
-        todo = live[:, None] & (jnp.arange(options) < sizes[gene])
-        todo &= jax.vmap(jax.vmap(bucket, (0, None)), (0, None))(rows, gene) < buckets
-        if genes.allowed is not None:
-            todo &= jax.vmap(jax.vmap(genes.allowed))(rows)
-        none, first = jnp.full(buckets, -jnp.inf, jnp.float32), jnp.zeros((), jnp.int32)
+    def rows(self, state: _State) -> Array:
+        """Returns all that a step may score, int32[H * V, G]."""
+        rows = self.candidates(state.prefixes, state.gene)
+        return rows.reshape(-1, rows.shape[-1])
+
+    def planned(self, core: Core, gene: Array, prefixes: Array, live: Array) -> _State:
+        """Returns the state that has all values of a gene before it."""
+        rows = self.candidates(prefixes, gene)
+        sizes = jnp.array(self.genes.choices, jnp.int32)
+        todo = live[:, None] & (jnp.arange(rows.shape[1]) < sizes[gene])
+        places = jax.vmap(jax.vmap(self.bucket, (0, None)), (0, None))(rows, gene)
+        todo &= places < self.buckets
+        if self.genes.allowed is not None:
+            todo &= jax.vmap(jax.vmap(self.genes.allowed))(rows)
+        none = jnp.full(self.buckets, -jnp.inf, jnp.float32)
+        first = jnp.zeros((), jnp.int32)
         return _State(core, gene, prefixes, todo, first, jnp.zeros_like(prefixes), none)
 
-    def anew(core: Core, code: Array) -> _State:
-        prefixes, first = jnp.tile(code, (buckets, 1)), jnp.arange(buckets) == 0
-        return planned(core, jnp.zeros((), jnp.int32), prefixes, first)
+    def anew(self, core: Core, code: Array) -> _State:
+        """Returns the state that begins with one code."""
+        prefixes = jnp.tile(code, (self.buckets, 1))
+        first = jnp.arange(self.buckets) == 0
+        return self.planned(core, jnp.zeros((), jnp.int32), prefixes, first)
+
+    def onward(self, state: _State) -> _State:
+        """Returns the state that plans the next gene, or the next pass."""
+        last, live = len(self.genes.choices) - 1, state.fitness > -jnp.inf
+        gene = jnp.minimum(state.gene + 1, last)
+        further = self.planned(state.core, gene, state.found, live)
+        again, end = self.anew(state.core, state.core.code), state.gene == last
+        end |= ~live.any()
+        return jax.tree.map(lambda a, b: jnp.where(end, a, b), again, further)
+
+
+def _by_gene(plan: _Plan, start: np.ndarray) -> Search:
+    genes = plan.genes
+
+    def init(key: Array) -> _State:
+        return plan.anew(make_core(genes, key), jnp.asarray(start))
 
     def ask(state: _State) -> tuple[_State, Array]:
         core, other = state.core.draw(genes, genes.random, state.core.code)
         pending = state.todo.reshape(-1).argmax().astype(jnp.int32)
-        rows = candidates(state.prefixes, state.gene).reshape(-1, num_genes)
-        code = jnp.where(state.todo.any(), rows[pending], other)
+        code = jnp.where(state.todo.any(), plan.rows(state)[pending], other)
         return state._replace(core=core, pending=pending), code
 
     def tell(state: _State, code: Array, fitness: Array) -> _State:
         fitness = genes.judged(code, fitness)
         state = state._replace(core=state.core.updated(code, fitness))
-        rows = candidates(state.prefixes, state.gene).reshape(-1, num_genes)
         # What it did not ask for counts as found, but is no part of the plan.
-        asked = state.todo.any() & (rows[state.pending] == code).all()
-        place = bucket(code, state.gene)
+        asked = state.todo.any() & (plan.rows(state)[state.pending] == code).all()
+        place = plan.bucket(code, state.gene)
         better = asked & (fitness > state.fitness.at[place].get(mode="clip"))
-        place = jnp.where(better, place, buckets)
+        place = jnp.where(better, place, plan.buckets)
         todo = state.todo.reshape(-1)
         todo = todo.at[state.pending].set(todo[state.pending] & ~asked)
         state = state._replace(
@@ -160,18 +182,6 @@ def _by_gene(
             found=state.found.at[place].set(code, mode="drop"),
             fitness=state.fitness.at[place].set(fitness, mode="drop"),
         )
-        return jax.lax.cond(todo.any(), lambda same: same, onward, state)
-
-    def onward(state: _State) -> _State:
-        """Returns the state that plans the next gene, or the next pass."""
-        live = state.fitness > -jnp.inf
-        end = (state.gene == num_genes - 1) | ~live.any()
-        gene = jnp.minimum(state.gene + 1, num_genes - 1)
-        further = planned(state.core, gene, state.found, live)
-        again = anew(state.core, state.core.code)
-        return jax.tree.map(lambda a, b: jnp.where(end, a, b), again, further)
-
-    def init(key: Array) -> _State:
-        return anew(make_core(genes, key), jnp.asarray(start))
+        return jax.lax.cond(todo.any(), lambda same: same, plan.onward, state)
 
     return Search(init, ask, tell, together=False)

@@ -96,25 +96,22 @@ def pruning(
     def init() -> PruningState:
         return PruningState(np.arange(max(choices)) < np.array(choices)[:, None])
 
-    def ask(state: PruningState) -> np.ndarray:
-        return _asked(state.mask)
-
     def tell(state: PruningState, scores: np.ndarray) -> PruningState:
         candidates = _candidates(state.mask)
-        wanted = 1 + len(candidates), len(signs)
-        if np.ndim(scores) != 3 or np.shape(scores)[:2] != wanted:
+        num, num_proxies = 1 + len(candidates), len(signs)
+        if np.ndim(scores) != 3 or np.shape(scores)[:2] != (num, num_proxies):
             raise ValueError(
-                f"scores of {wanted[0]} masks by {wanted[1]} proxies are "
-                f"[{wanted[0]}, {wanted[1]}, S], not {list(np.shape(scores))}"
+                f"scores of {num} masks by {num_proxies} proxies are "
+                f"[{num}, {num_proxies}, S], not {list(np.shape(scores))}"
             )
         ranks = _rank_sums(np.asarray(scores, float), signs, digits)
         mask = state.mask.copy()
         for gene in np.unique(candidates[:, 0]):
             own = np.flatnonzero(candidates[:, 0] == gene)
             mask[gene, candidates[own[np.argmin(ranks[own])], 1]] = False
-        return PruningState(mask, state.num_scored + wanted[0])
+        return PruningState(mask, state.num_scored + num)
 
-    return Pruning(init, ask, tell)
+    return Pruning(init, lambda state: _asked(state.mask), tell)
 
 
 def prune(search: Pruning, score: Callable[[np.ndarray], np.ndarray]) -> PruningTrace:
