@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from jaxproxy.search._az_nas import az_nas_evolution
 from jaxproxy.search._budget import Budget
 from jaxproxy.search._evolution import regularized_evolution
 from jaxproxy.search._genes import Genes, make_genes
@@ -19,15 +20,18 @@ from jaxproxy.search._tables import (
     table_rows,
 )
 from jaxproxy.search._warm_up import warm_up
+from jaxproxy.search._zennas import zennas_evolution
 
 SEARCHES: dict[str, Callable[..., Search]] = {
     search.__name__: search
     for search in (
+        az_nas_evolution,
         intrain_nas,
         local_search,
         random_search,
         regularized_evolution,
         reinforce,
+        zennas_evolution,
     )
 }
 """Searches by name; each takes genes and options."""
@@ -41,6 +45,7 @@ __all__ = [
     "LookUp",
     "Search",
     "Trace",
+    "az_nas_evolution",
     "curves",
     "intrain_nas",
     "local_search",
@@ -53,4 +58,5 @@ __all__ = [
     "simulate",
     "table_rows",
     "warm_up",
+    "zennas_evolution",
 ]
