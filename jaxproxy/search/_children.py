@@ -10,8 +10,8 @@ from jax import Array, lax
 
 from jaxproxy.search._genes import Genes
 
-FOUNDERS = 10
-"""Up to how many members a population has none that is a parent."""
+FOUNDERS = 11
+"""How many members a population has before any of them is a parent."""
 
 
 def check_start(genes: Genes, start: Sequence[int] | None) -> np.ndarray | None:
@@ -34,13 +34,13 @@ def check_start(genes: Genes, start: Sequence[int] | None) -> np.ndarray | None:
 
 
 def make_child(
-    genes: Genes, start: np.ndarray | None, changes: int
+    genes: Genes, start: np.ndarray | None, changes: int, founders: int = FOUNDERS
 ) -> Callable[[Array, Array, Array], Array]:
     """Returns (key, parent int32[G], members int32[]) -> code int32[G].
 
     That is a parent with some changes, one after another, so that a later one may take
-    back an earlier. As long as there are at most ten members, it is the start with one
-    change, or a random code if there is no start.
+    back an earlier. As long as there are fewer members than founders, it is the start
+    with one change, or a random code if there is no start.
     """
 
     def founder(key: Array, _: Array) -> Array:
@@ -55,6 +55,6 @@ def make_child(
 
     def child(key: Array, parent: Array, members: Array) -> Array:
         # Not a where: random codes of a constrained space are dear.
-        return lax.cond(members <= FOUNDERS, founder, mutant, key, parent)
+        return lax.cond(members < founders, founder, mutant, key, parent)
 
     return child

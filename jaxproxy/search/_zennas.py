@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 
 from jaxproxy.options import check_counts, check_options
-from jaxproxy.search._children import check_start, make_child
+from jaxproxy.search._children import FOUNDERS, check_start, make_child
 from jaxproxy.search._genes import Genes
 from jaxproxy.search._search import Core, Search, make_core
 
@@ -35,9 +35,9 @@ def zennas_evolution(
     """Returns the search that mutates a random member of a pool of the best.
 
     What is told joins the pool, and the worst leaves it if it is too large; of equally
-    bad ones, the oldest. As long as the pool has at most ten members, what is asked for
-    is the start with one change. What has no finite fitness does not join; the authors
-    give it -9999.
+    bad ones, the oldest. As long as the pool has at most ten members, and is not full,
+    what is asked for is the start with one change. What has no finite fitness does not
+    join; the authors give it -9999.
 
     Args:
       genes: of the space; the authors' moves of the MobileNetV2 space are
@@ -71,7 +71,8 @@ def _evolution(
     count_rejected: bool,
 ) -> Search:
     """Returns the search of checked options."""
-    child = make_child(genes, start, changes)
+    # A pool of ten would otherwise have no parents, ever.
+    child = make_child(genes, start, changes, min(FOUNDERS, pool))
 
     def init(key: Array) -> _State:
         core = make_core(genes, key)

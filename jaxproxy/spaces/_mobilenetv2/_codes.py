@@ -176,13 +176,17 @@ def num_macs(
     Raises:
       ValueError: the resolution is not a positive multiple of 32.
     """
-    if resolution < 32 or resolution % 32:
-        raise ValueError(f"resolution must be a multiple of 32, got {resolution}")
     return macs_in(np.int64, checked(code), resolution, num_classes)
 
 
 def macs_in(dtype: Any, code: Codes, resolution: int, num_classes: int) -> Codes:
-    """Multiply-adds of checked codes, counted in a type; they may wrap around in it."""
+    """Multiply-adds of checked codes, counted in a type; they may wrap around in it.
+
+    Raises:
+      ValueError: as :func:`num_macs`.
+    """
+    if resolution < 32 or resolution % 32:
+        raise ValueError(f"resolution must be a multiple of 32, got {resolution}")
     stem = STEP * (code[..., 0].astype(dtype) + 1)
     last = LAST_STEP * (code[..., -1].astype(dtype) + 1)
     side, stages = resolution // 2, stages_of(code, dtype)
