@@ -21,7 +21,8 @@ from jaxproxy.cli._commands import (
     Plan,
 )
 from jaxproxy.cli._score import Score
-from jaxproxy.cli._search import BestOf, Search, Simulate
+from jaxproxy.cli._search import BestOf, Search
+from jaxproxy.cli._simulate import Simulate
 
 __all__ = ["main"]
 

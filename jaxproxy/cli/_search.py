@@ -5,27 +5,30 @@ used, so that ``jaxproxy --help`` answers at once.
 """
 
 import dataclasses
+import inspect
 import json
 import math
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
 from jaxproxy.cli._commands import (
-    File,
     Flag,
     Folder,
     Names,
     Number,
     Truths,
+    column_names,
     open_both,
     parse_sized,
-    plotter,
     show,
 )
 
 if TYPE_CHECKING:
+    from jax import Array
+
     from jaxproxy.scoring import LiveSearch, Scorer
     from jaxproxy.search import Budget
     from jaxproxy.spaces import Space
@@ -43,12 +46,17 @@ class Search:
     """Run folder: new, or holding a search of the same settings, which goes on."""
     method: str = "intrain_nas"
     """Search and its options, such as 'regularized_evolution(pool=64,sample=10)'."""
-    proxy: str = "capacity(depth=sqrt)"
-    """Proxy or variant whose score is to be high (or low, if low is good)."""
+    proxy: Names = ("capacity(depth=sqrt)",)
+    """Proxy or variant whose score is to be high (or low, if low is good); several, or
+    an ensemble, for searches that are told several scores."""
     budget: int = 1000
     """How many architectures are scored."""
     together: int = 64
     """How many are asked for before they are told; 1 is what papers do, but slow."""
+    start: Annotated[str | None, arg(metavar="ARCH", help_behavior_hint="")] = None
+    """Architecture to begin with, for searches that take one."""
+    mutation: Literal["gene", "space"] = "gene"
+    """One gene of another value, or what the space's own authors change."""
     max_params: Size = None
     """Most parameters: 1200000, 1200K or 1.2M."""
     max_macs: Size = None
@@ -100,10 +108,22 @@ class Search:
         from jaxproxy.scoring import search_live
         from jaxproxy.search import SEARCHES, Budget, make_genes
 
-        limited = limits != Budget()
-        genes = make_genes(space, budget=limits if limited else None)
-        search, name = make(self.method, SEARCHES, "method", genes=genes)
-        settings = {"method": name, "limits": self._named_limits()}
+        genes = make_genes(
+            space,
+            budget=limits if limits != Budget() else None,
+            mutation=self._mutation(space),
+        )
+        more: dict[str, Any] = {"genes": genes}
+        if len(scorer.proxies) > 1:
+            self._check_several([proxy.name for proxy in scorer.proxies])
+            more["scores"] = len(scorer.proxies)
+        settings: dict[str, Any] = {"limits": self._named_limits()}
+        if self.start is not None:
+            settings["start"] = self.start
+            more["start"] = tuple(space.from_str(self.start).tolist())
+        if self.mutation != "gene":
+            settings["mutation"] = self.mutation
+        search, settings["method"] = make(self.method, SEARCHES, "method", **more)
         return search_live(
             search,
             genes,
@@ -116,17 +136,43 @@ class Search:
         )
 
     def _scorer(self, space: "Space") -> "Scorer":
-        from jaxproxy.proxies import parse_proxy
+        from jaxproxy.analysis import expand
         from jaxproxy.scoring import make_scorer
 
         return make_scorer(
             space,
-            [parse_proxy(self.proxy)],
+            expand(column_names(self.proxy)),
             fidelity=self.preset,
             seeds=self.seeds,
             devices=self.devices,
             block_size=self.together,
         )
+
+    def _mutation(self, space: "Space") -> "Callable[[Array, Array], Array] | None":
+        if self.mutation == "gene":
+            return None
+        device = space.on_device
+        if device is None or device.mutation is None:
+            raise ValueError(
+                f"{space.name} has no mutation of its own: leave out --mutation space"
+            )
+        return device.mutation
+
+    def _check_several(self, names: list[str]) -> None:
+        """Raises ValueError if the method is told one score only."""
+        from jaxproxy.search import SEARCHES
+
+        method = self.method.partition("(")[0].strip()
+        told = {
+            name
+            for name, search in SEARCHES.items()
+            if "scores" in inspect.signature(search).parameters
+        }
+        if method in SEARCHES and method not in told:
+            raise ValueError(
+                f"{method} is told one score, not {names}; choose one proxy, or a "
+                f"search of several: {sorted(told)}"
+            )
 
     def _named_limits(self) -> dict[str, Any]:
         names = ("max_params", "max_macs", "max_latency")
@@ -148,66 +194,6 @@ class Search:
             costs = load_truth(table).accuracy
         params = _size("--max-params", self.max_params)
         return Budget(params, _size("--max-macs", self.max_macs), costs, most)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Simulate:
-    """Run searches hundreds of times on tables, and compare what they find."""
-
-    space: Annotated[Positional[str], arg(metavar="SPACE")]
-    """Search space of which there are tables of all, such as nasbench201."""
-    seen: Annotated[str, arg(metavar="TRUTH", help_behavior_hint="")]
-    """What a search is told: FILE.csv:COLUMN, such as accuracies after 12 epochs."""
-    truth: Truths
-    """What is reported, one or several: FILE.csv:COLUMN (or .csv.gz) or analog."""
-    methods: Names = ("random_search", "regularized_evolution")
-    """Searches with options, such as 'regularized_evolution(pool=10,sample=3)'."""
-    budget: int = 300
-    """Evaluations of a run."""
-    warm_up: Annotated[
-        str | None, arg(metavar="FILE.csv:COLUMN", help_behavior_hint="")
-    ] = None
-    """Scores of a proxy, whose best of 3000 each search evaluates first, as well."""
-    runs: int = 500
-    """Runs of each search."""
-    seed: int = 0
-    """Of all runs."""
-    json: Flag = False
-    """Print a list of records and nothing else."""
-    plot: File = None
-    """Draw medians and quartiles into a .png or .svg file."""
-
-    def __call__(self) -> int:
-        """Prints the report, and draws it if asked to."""
-        draw = plotter("plot_curves", self.plot)
-        from jaxproxy.startup import set_up_jax
-
-        set_up_jax()
-        from jaxproxy.analysis import load_truth, simulated, simulations
-        from jaxproxy.cli._tables import simulated_tables
-        from jaxproxy.cli._words import to_json
-        from jaxproxy.spaces import parse_space
-
-        found = {
-            (method, truth): curve
-            for method, truth, curve in simulations(
-                parse_space(self.space),
-                self.methods,
-                load_truth(self.seen),
-                [load_truth(spec) for spec in self.truth],
-                budget=self.budget,
-                runs=self.runs,
-                warm=None if self.warm_up is None else load_truth(self.warm_up),
-                seed=self.seed,
-            )
-        }
-        records = simulated(found)
-        if self.json:
-            print(json.dumps(to_json(records), indent=2))
-        else:
-            show(*simulated_tables(records))
-        draw(found)
-        return 0
 
 
 def _size(option: str, text: str | None) -> int | None:
@@ -237,18 +223,22 @@ def _winner(space: "Space", scorer: "Scorer", found: "LiveSearch") -> dict[str, 
     """
     import numpy as np
 
-    proxy, core = scorer.proxies[0], found.core
+    names, core = [proxy.name for proxy in scorer.proxies], found.core
     if not math.isfinite(core.fitness):
         raise ValueError(
-            f"none of {int(core.told)} architectures has a valid score by {proxy.name}"
+            f"none of {int(core.told)} architectures has a valid score by "
+            f"{' and '.join(names)}"
         )
     code = np.asarray(core.code)
-    arch, table = space.to_str(code), found.run.table(["arch", proxy.name])
+    arch, table = space.to_str(code), found.run.table(["arch", *names])
+    row = table["arch"].to_pylist().index(arch)
+    # As they are stored: the search knows them in float32.
+    scores = {name: table[name][row].as_py() for name in names}
     counts_macs = space.counts is not None and space.counts.macs is not None
+    several = {"score": float(core.fitness), "scores": scores}
     return {
         "arch": arch,
-        # As it is stored: the search knows it in float32.
-        "score": table[proxy.name][table["arch"].to_pylist().index(arch)].as_py(),
+        **(several if len(names) > 1 else {"score": scores[names[0]]}),
         "params": int(space.num_params(code)),
         "macs": int(space.num_macs(code)) if counts_macs else None,
         "evaluations": int(core.told),

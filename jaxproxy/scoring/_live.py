@@ -45,15 +45,16 @@ def search_live(
     together: int = 64,
     settings: Mapping[str, Any] | None = None,
 ) -> LiveSearch:
-    """Runs a search on the scores of a scorer's first proxy, into a run folder.
+    """Runs a search on the scores of a scorer's first proxies, into a run folder.
 
-    The same call finishes a run that was stopped, with the same trace. Signals and
-    progress are as in :func:`sweep`.
+    It is told as many as it takes, each so that higher is better. The same call
+    finishes a run that was stopped, with the same trace. Signals and progress are as in
+    :func:`sweep`.
 
     Args:
       search: what asks.
       genes: of the scorer's space, as the search was made with.
-      scorer: scores what is asked for; the other proxies are stored as well.
+      scorer: scores what is asked for; further proxies are stored as well.
       out: the run folder: new, or holding a run of the same search.
       budget: how many architectures are scored.
       seed: of the search.
@@ -62,8 +63,8 @@ def search_live(
       settings: JSON-able, what else defines the search, for the manifest.
 
     Raises:
-      ValueError: numbers below one, a search that has to be told one by one, or nothing
-        within the budget of the genes.
+      ValueError: numbers below one, a search that has to be told one by one or more
+        scores than there are proxies, or nothing within the budget of the genes.
       StoreError: the folder holds something else, or cannot be written.
       Interrupted: a signal came.
     """
@@ -71,6 +72,9 @@ def search_live(
         raise ValueError(f"budget={budget}, together={together}: both are at least 1")
     if together > 1 and not search.together:
         raise ValueError("this search is told one by one: give together=1")
+    if search.scores > len(scorer.proxies):
+        names = [proxy.name for proxy in scorer.proxies]
+        raise ValueError(f"this search is told {search.scores} scores, not {names}")
     steps = _Steps(search, genes, scorer, together)
     steps.check_budget(seed)
     numbers = {"budget": budget, "seed": seed, "together": together}
@@ -92,15 +96,12 @@ def _search_parts(steps: "_Steps", run: Run, budget: int, seed: int) -> Core:
                 if caught:
                     raise Interrupted(run, caught[0], start, budget)
                 run.write_part(number, *score_part(steps.scorer, part))
-            fitness = np.full(len(codes), np.nan, np.float32)
+            fitness = np.full((len(codes), *steps.shape), np.nan, np.float32)
             if len(part.index):
                 fitness[allowed] = steps.stored(run, number, part)
-            before = float(state.core.fitness)
+            before = state.core
             state = steps.tell(state, codes, fitness)
-            if state.core.fitness > before:
-                best = steps.scorer.space.to_str(np.asarray(state.core.code))
-                score = steps.sign * float(state.core.fitness)
-                _LOGGER.info("%.6g after %d: %s", score, start + len(codes), best)
+            steps.log_best(before, state.core, start + len(codes))
             advance(len(codes))
     return state.core
 
@@ -113,8 +114,9 @@ class _Steps:
     ) -> None:
         self.search, self.genes, self.scorer = search, genes, scorer
         self.together = together
-        self.proxy = scorer.proxies[0]
-        self.sign = 1 if self.proxy.higher_is_better else -1
+        self.proxies = scorer.proxies[: search.scores]
+        self.signs = [1 if proxy.higher_is_better else -1 for proxy in self.proxies]
+        self.shape = (search.scores,) if search.scores > 1 else ()
         self._ask = jax.jit(
             lambda state: lax.scan(
                 lambda state, _: search.ask(state), state, None, length=together
@@ -156,23 +158,42 @@ class _Steps:
         )
 
     def stored(self, run: Run, number: int, part: Part) -> np.ndarray:
-        """Returns the fitness float32[n] of a finished part, NaN where it is invalid.
+        """Returns the fitness float32[n, ...] of a part, NaN where it is invalid.
 
         Raises:
           StoreError: the part is of another search.
         """
-        name = self.proxy.name
-        table = run.part(number, ["arch", name, f"{name}_valid"])
+        names = [proxy.name for proxy in self.proxies]
+        columns = [column for name in names for column in (name, f"{name}_valid")]
+        table = run.part(number, ["arch", *columns])
         if table["arch"].to_pylist() != part.strings:
             raise StoreError(
                 f"part {number} of {run.path} has other architectures than this search "
                 "asks for"
             )
-        values = self.sign * table[name].to_numpy()
-        return np.where(table[f"{name}_valid"].to_numpy(), values, np.nan)
+        scores = [
+            np.where(table[f"{name}_valid"].to_numpy(), table[name].to_numpy(), np.nan)
+            for name in names
+        ]
+        # Higher is better in all of them.
+        fitness = np.stack(scores, -1) * np.array(self.signs)
+        return fitness if self.shape else fitness[:, 0]
+
+    def log_best(self, before: Core, core: Core, told: int) -> None:
+        """Logs the best if it is a new one.
+
+        Its fitness by several scores may change with what others are told.
+        """
+        new = core.fitness > before.fitness
+        if self.shape:
+            new = (core.code != before.code).any()
+        if new:
+            best = self.scorer.space.to_str(np.asarray(core.code))
+            score = float(core.fitness) * (1 if self.shape else self.signs[0])
+            _LOGGER.info("%.6g after %d: %s", score, told, best)
 
     def tell(self, state: Any, codes: np.ndarray, fitness: np.ndarray) -> Any:
-        """Returns the state that knows the fitness float32[n] of codes."""
+        """Returns the state that knows the fitness float32[n, ...] of codes."""
         return self._tell(state, jnp.asarray(codes), jnp.asarray(fitness))
 
 

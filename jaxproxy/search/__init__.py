@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from jaxproxy.search._az_nas import az_nas_evolution
 from jaxproxy.search._budget import Budget
 from jaxproxy.search._evolution import regularized_evolution
 from jaxproxy.search._genes import Genes, make_genes
@@ -35,10 +36,12 @@ from jaxproxy.search._tables import (
     table_rows,
 )
 from jaxproxy.search._warm_up import warm_up
+from jaxproxy.search._zennas import zennas_evolution
 
 SEARCHES: dict[str, Callable[..., Search]] = {
     search.__name__: search
     for search in (
+        az_nas_evolution,
         intrain_nas,
         layernas,
         local_search,
@@ -47,6 +50,7 @@ SEARCHES: dict[str, Callable[..., Search]] = {
         regularized_evolution,
         reinforce,
         rerank,
+        zennas_evolution,
     )
 }
 """Searches by name; each takes genes and options."""
@@ -63,6 +67,7 @@ __all__ = [
     "PruningTrace",
     "Search",
     "Trace",
+    "az_nas_evolution",
     "crowding",
     "curves",
     "hypervolume",
@@ -85,4 +90,5 @@ __all__ = [
     "simulate",
     "table_rows",
     "warm_up",
+    "zennas_evolution",
 ]

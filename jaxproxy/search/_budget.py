@@ -1,4 +1,4 @@
-"""What an architecture may cost, and host functions that devices call."""
+"""What an architecture may cost, on the host and on devices."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxproxy.spaces import Space
+from jaxproxy.spaces import DeviceFunctions, Space
 
 
 class Budget(NamedTuple):
@@ -45,9 +45,55 @@ class Budget(NamedTuple):
         return good.reshape(np.shape(codes)[:-1])
 
 
-def host_allowed(space: Space, budget: Budget) -> Callable[[Array], Array]:
-    """Returns what asks the host whether a code int32[G] is within a budget, bool[]."""
+_TABLE = 2**16
+"""Up to how many combinations of genes are told apart by a table."""
 
+
+def make_allowed(space: Space, budget: Budget) -> Callable[[Array], Array]:
+    """Returns what says whether a code int32[G] is within a budget, bool[].
+
+    By counting on the device, by a table of all codes or by asking the host, whichever
+    is the first that can be.
+    """
+    device = space.on_device
+    if device is not None and budget.costs is None:
+        knows = space.constraint is None or device.valid is not None
+        # Counts of a device stop at the largest int32.
+        most = max(budget.params or 0, budget.macs or 0)
+        if knows and most < np.iinfo(np.int32).max:
+            return _counted(device, budget)
+    # A space that does not count its parameters makes a network for each.
+    counts = budget.params is None or space.counts is not None
+    if space.num_archs <= _TABLE and counts:
+        return _tabulated(space, budget)
+    return _asked(space, budget)
+
+
+def _counted(on_device: DeviceFunctions, budget: Budget) -> Callable[[Array], Array]:
+    def allowed(code: Array) -> Array:
+        good = jnp.array(True) if on_device.valid is None else on_device.valid(code)
+        if budget.params is not None:
+            good &= on_device.params(code) <= budget.params
+        if budget.macs is not None:
+            good &= on_device.macs(code) <= budget.macs
+        return good
+
+    return allowed
+
+
+def _tabulated(space: Space, budget: Budget) -> Callable[[Array], Array]:
+    # In lexicographic order, so that the place of a code follows from its genes.
+    codes = np.indices(space.choices, np.int32).reshape(len(space.choices), -1).T
+    table = budget.within(space, codes)
+    places = np.cumprod([1, *space.choices[:0:-1]])[::-1].astype(np.int32)
+
+    def allowed(code: Array) -> Array:
+        return jnp.asarray(table)[(code * places).sum()]
+
+    return allowed
+
+
+def _asked(space: Space, budget: Budget) -> Callable[[Array], Array]:
     def ask(codes: np.ndarray) -> np.ndarray:
         return budget.within(space, np.asarray(codes))
 
@@ -58,11 +104,15 @@ def host_allowed(space: Space, budget: Budget) -> Callable[[Array], Array]:
     return allowed
 
 
-def host_cost(space: Space) -> Callable[[Array], Array]:
-    """Returns what asks the host for the multiply-adds of a code, or its parameters.
+def make_cost(space: Space) -> Callable[[Array], Array]:
+    """Returns what counts the multiply-adds of a code int32[G], or its parameters.
 
-    In float32[]; infinite for what is no architecture.
+    In float32[], by the device or by asking the host, which has infinity for what is no
+    architecture. Parameters are for spaces that do not count multiply-adds.
     """
+    device = space.on_device
+    if device is not None:
+        return lambda code: device.macs(code).astype(jnp.float32)
     counted = space.counts is not None and space.counts.macs is not None
 
     def ask(codes: np.ndarray) -> np.ndarray:
@@ -79,8 +129,15 @@ def host_cost(space: Space) -> Callable[[Array], Array]:
     return cost
 
 
-def host_sampler(space: Space) -> Callable[[Array], Array]:
-    """Returns what draws a code int32[G] on the host, by a key."""
+def make_sampler(space: Space) -> Callable[[Array], Array] | None:
+    """Returns what draws a code int32[G] by a key, where a space has its own sampler.
+
+    That is one of the device if there is one, and otherwise asks the host.
+    """
+    if space.constraint is None or space.constraint.sampler is None:
+        return None
+    if space.on_device is not None and space.on_device.sampler is not None:
+        return space.on_device.sampler
 
     def draw(seeds: np.ndarray) -> np.ndarray:
         codes = [space.sample(np.random.default_rng(s), 1)[0] for s in seeds.ravel()]

@@ -114,8 +114,12 @@ def _evolution(
         # Where nothing that competes is any good, it begins anew.
         young = (core.told < pool) | ~good
 
+        def mutant(key: Array) -> Array:
+            return genes.mutate(key, elder)
+
         def propose(key: Array) -> Array:
-            return jnp.where(young, genes.random(key), genes.mutate(key, elder))
+            # Not a where: random codes of a constrained space are dear.
+            return lax.cond(young, genes.random, mutant, key)
 
         core, code = core.draw(genes, propose, elder)
         if judge is not None and move == "neighbour":

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxproxy.search._budget import Budget, host_allowed, host_cost, host_sampler
+from jaxproxy.search._budget import Budget, make_allowed, make_cost, make_sampler
 from jaxproxy.spaces import Space
 
 _TOGETHER, _ROUNDS = 16, 64
@@ -32,6 +32,8 @@ class Genes(NamedTuple):
     """key -> random code int32[G], where few combinations are architectures."""
     cost: Callable[[Array], Array] | None = None
     """code int32[G] -> what it costs, float[], for searches that weigh it."""
+    mutation: Callable[[Array, Array], Array] | None = None
+    """(key, code int32[G]) -> a changed code, in place of one gene of another value."""
 
     def random(self, key: Array) -> Array:
         """Returns a random code int32[G], uniform but for a sampler, allowed or not."""
@@ -42,8 +44,11 @@ class Genes(NamedTuple):
     def mutate(self, key: Array, code: Array) -> Array:
         """Returns a copy of a code int32[G] with one gene of another value.
 
-        Which gene follows :attr:`rates`; its other values are equally likely.
+        Which gene follows :attr:`rates`; its other values are equally likely. Genes
+        that have a :attr:`mutation` change as that says.
         """
+        if self.mutation is not None:
+            return self.mutation(key, code)
         u = jax.random.uniform(key, (2,))
         gene = jnp.searchsorted(jnp.asarray(self._steps()), u[0], side="right")
         num = _array(self.choices)[gene]
@@ -149,11 +154,13 @@ def make_genes(
     allowed: Callable[[Array], Array] | None = None,
     rates: Sequence[float] | None = None,
     cost: Callable[[Array], Array] | None = None,
+    mutation: Callable[[Array, Array], Array] | None = None,
 ) -> Genes:
     """Returns the genes of a space for the searches of this package.
 
-    Where not every combination of genes is an architecture, and under a budget, the
-    device asks the host; functions in terms of ``jax.numpy`` are faster.
+    Whether an architecture is within a budget is counted on the device where the space
+    can (:attr:`~jaxproxy.spaces.Space.on_device`), looked up in a table of all codes
+    where they are at most 65,536, and otherwise asked of the host, which is slower.
 
     Args:
       space: what is searched.
@@ -166,21 +173,25 @@ def make_genes(
       cost: code int32[G] -> float[], not negative, in terms of ``jax.numpy``; by
         default the multiply-adds, asked of the host, or the parameters where the space
         does not count those.
+      mutation: (key, code int32[G]) -> code int32[G], in terms of ``jax.numpy``: what a
+        mutation is, in place of one gene of another value. That of ZenNAS is
+        :func:`~jaxproxy.spaces.mobilenetv2_mutation`.
 
     Raises:
-      ValueError: no gene has a choice, a budget beside ``allowed``, a limit on what the
-        space does not count, or rates that are no probabilities of its genes.
+      ValueError: no gene has a choice, a budget beside ``allowed``, rates beside a
+        mutation, a limit on what the space does not count, or rates that are no
+        probabilities of its genes.
     """
+    if rates is not None and mutation is not None:
+        raise ValueError("give rates= or mutation=, not both")
     if budget is not None and allowed is not None:
         raise ValueError("give budget= or allowed=, not both")
     counted = space.counts is not None and space.counts.macs is not None
     if budget is not None and budget.macs is not None and not counted:
         raise ValueError(f"{space.name} does not count its multiply-adds")
-    sampler = None
-    if space.constraint is not None and space.constraint.sampler is not None:
-        sampler = host_sampler(space)
+    sampler = make_sampler(space)
     if allowed is None and (space.constraint is not None or budget is not None):
-        allowed = host_allowed(space, budget or Budget())
+        allowed = make_allowed(space, budget or Budget())
     free = np.array(space.choices) > 1
     if not free.any():
         raise ValueError(f"no gene of {space.name} has a choice")
@@ -193,7 +204,8 @@ def make_genes(
                 f"0 for genes without a choice; got {list(rates)}"
             )
     named = None if rates is None else tuple(rates)
-    return Genes(space.choices, allowed, named, sampler, cost or host_cost(space))
+    cost = cost or make_cost(space)
+    return Genes(space.choices, allowed, named, sampler, cost, mutation)
 
 
 def _array(choices: tuple[int, ...]) -> Array:

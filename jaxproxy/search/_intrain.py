@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from jaxproxy.options import check_counts
 from jaxproxy.search._genes import Genes
@@ -47,8 +47,12 @@ def intrain_nas(genes: Genes, *, k: int = 10) -> Search:
         known = jnp.minimum((state.fitness > -jnp.inf).sum(), k)
         elder = state.codes[jax.random.randint(key, (), 0, jnp.maximum(known, 1))]
 
+        def mutant(key: Array) -> Array:
+            return genes.mutate(key, elder)
+
         def propose(key: Array) -> Array:
-            return jnp.where(known == 0, genes.random(key), genes.mutate(key, elder))
+            # Not a where: random codes of a constrained space are dear.
+            return lax.cond(known == 0, genes.random, mutant, key)
 
         core, code = core.draw(genes, propose, elder)
         return state._replace(core=core), code

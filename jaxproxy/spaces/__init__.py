@@ -5,7 +5,7 @@ from typing import Any
 
 from jaxproxy.options import make
 from jaxproxy.spaces._autoformer import autoformer
-from jaxproxy.spaces._mobilenetv2 import mobilenetv2
+from jaxproxy.spaces._mobilenetv2 import mobilenetv2, mobilenetv2_mutation
 from jaxproxy.spaces._mode import Mode, network_of
 from jaxproxy.spaces._models import (
     Anatomy,
@@ -23,6 +23,7 @@ from jaxproxy.spaces._natsbench_sss import natsbench_sss
 from jaxproxy.spaces._records import (
     Constraint,
     Counts,
+    DeviceFunctions,
     Graph,
     Isomorphism,
     Task,
@@ -48,6 +49,7 @@ __all__ = [
     "Anatomy",
     "Constraint",
     "Counts",
+    "DeviceFunctions",
     "Graph",
     "Isomorphism",
     "Mode",
@@ -57,6 +59,7 @@ __all__ = [
     "anatomy",
     "from_linen",
     "from_nnx",
+    "mobilenetv2_mutation",
     "model_space",
     "network_of",
     "parse_space",

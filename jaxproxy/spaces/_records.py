@@ -64,6 +64,25 @@ class Counts(NamedTuple):
     """Codes -> named parameter tensors, int64[...]; None where nobody knows."""
 
 
+class DeviceFunctions(NamedTuple):
+    """What a space does on the host, of one code int32[G] in terms of ``jax.numpy``.
+
+    So that searches under budgets are one program and need not ask the host.
+    """
+
+    params: Callable[[Array], Array]
+    """Code -> trainable parameters int32[]; 2**31 - 1 stands for all that is more."""
+    macs: Callable[[Array], Array]
+    """Code -> multiply-adds int32[], likewise."""
+    valid: Callable[[Array], Array] | None = None
+    """Code -> whether it is an architecture, bool[]; None if all are."""
+    sampler: Callable[[Array], Array] | None = None
+    """Key -> a random architecture; of the constraint's distribution."""
+    mutation: Callable[[Array, Array], Array] | None = None
+    """(key, code) -> a changed code, by the benchmark's own searches; None where they
+    change one gene. A search has it by ``make_genes(space, mutation=...)``."""
+
+
 class Constraint(NamedTuple):
     """Which combinations of genes are architectures, where not all of them are.
 

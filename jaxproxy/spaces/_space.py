@@ -9,7 +9,14 @@ import numpy as np
 from jaxproxy.measure import NORMS, EqualWeights, Network
 from jaxproxy.spaces import _counting, _networks, _sampling
 from jaxproxy.spaces._mode import Mode
-from jaxproxy.spaces._records import Constraint, Counts, Graph, Isomorphism, Task
+from jaxproxy.spaces._records import (
+    Constraint,
+    Counts,
+    DeviceFunctions,
+    Graph,
+    Isomorphism,
+    Task,
+)
 from jaxproxy.types import PRESETS, Fidelity
 
 _IMAGES, _NONE = Task(), Isomorphism()
@@ -43,6 +50,8 @@ class Space:
     norms: tuple[str, ...] = NORMS
     """Which of its modes of BatchNorm the network has."""
     task: Task = _IMAGES
+    on_device: DeviceFunctions | None = None
+    """What devices count and draw themselves; None to ask the host."""
     counts: Counts | None = None
     """None to count the parameters of the network at the preset ``paper``."""
     constraint: Constraint | None = None

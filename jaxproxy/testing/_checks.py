@@ -21,8 +21,8 @@ def check_space(space: Space, *, num: int = 50, seed: int = 0) -> None:
     """Raises ValueError if a space breaks its contract.
 
     Strings and codes must be inverse to each other, canonical forms idempotent and
-    valid, mutants different, counts integers, and the network must take a code and a
-    batch of the task, at the preset ``fast``.
+    valid, mutants different, counts integers, those of devices equal to the host's, and
+    the network must take a code and a batch of the task, at the preset ``fast``.
 
     Args:
       space: what to check.
@@ -48,7 +48,39 @@ def check_space(space: Space, *, num: int = 50, seed: int = 0) -> None:
             require(bool(int(count) == count >= 0), f"counts of {text!r}")
     costs = space.cost(codes)
     require(costs.shape == (len(codes),) and bool((costs > 0).all()), "cost")
+    _check_on_device(space, rng, codes)
     _check_network(space)
+
+
+def _check_on_device(space: Space, rng: np.random.Generator, codes: np.ndarray) -> None:
+    """Checks what devices count and draw against the host, if they do."""
+    device = space.on_device
+    if device is None:
+        return
+    # Codes of an architecture, and others that may be none.
+    shape = len(codes), len(space.choices)
+    both = np.concatenate(
+        [codes, rng.integers(0, space.choices, shape)], dtype=np.int32
+    )
+    most = np.iinfo(np.int32).max
+    for name, count, host in (
+        ("params", device.params, space.num_params),
+        ("macs", device.macs, space.num_macs),
+    ):
+        counted = np.asarray(jax.jit(jax.vmap(count))(both))
+        same = np.array_equal(counted, np.minimum(host(both), most))
+        require(same, f"{name} of a device are those of the host")
+    if device.valid is not None:
+        valid = np.asarray(jax.jit(jax.vmap(device.valid))(both))
+        same = np.array_equal(valid, space.valid(both))
+        require(same, "a device knows which codes are architectures")
+    keys = jax.random.split(jax.random.key(0), len(codes))
+    if device.sampler is not None:
+        space.check_codes(np.asarray(jax.jit(jax.vmap(device.sampler))(keys)))
+    if device.mutation is not None:
+        mutants = np.asarray(jax.jit(jax.vmap(device.mutation))(keys, codes))
+        within = (mutants >= 0) & (mutants < np.array(space.choices))
+        require(bool(within.all()), "a mutation keeps genes within their choices")
 
 
 def _check_network(space: Space) -> None:

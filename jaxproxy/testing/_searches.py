@@ -18,8 +18,9 @@ def check_search(
 
     What it asks for must be codes of the space; runs must be functions of their keys,
     whether alone or under ``vmap``; the best must be the first that is best of what was
-    told; no fitness that is not finite, and no architecture that is not allowed, may be
-    the best; and what it did not ask for may be told.
+    told, or, of several scores, one than which none is better by every score; no
+    fitness that is not finite, and no architecture that is not allowed, may be the
+    best; and what it did not ask for may be told.
 
     Args:
       make: genes -> the search, as the functions of ``SEARCHES``.
@@ -30,7 +31,9 @@ def check_search(
     weights = jnp.linspace(0.5, 1.5, len(genes.choices))
 
     def score(code: Array) -> Array:
-        return (jnp.sin(3.0 * code.astype(jnp.float32) + weights) * weights).sum()
+        waves = jnp.arange(3.0, 3.0 + search.scores)[:, None] * code.astype(jnp.float32)
+        scores = (jnp.sin(waves + weights) * weights).sum(1)
+        return scores if search.scores > 1 else scores[0]
 
     def trace(key: Array) -> Trace:
         return run(search, score, budget, key)
@@ -46,7 +49,8 @@ def check_search(
     _check_bad_fitness(search, budget)
     _check_budget(make, genes, score, budget)
     strange = jnp.array([n - 1 for n in genes.choices], jnp.int32)
-    told = search.tell(search.init(keys[0]), strange, jnp.float32(1e6))
+    much = _told(search, 1e6)
+    told = search.tell(search.init(keys[0]), strange, much)
     require(
         bool((told.core.code == strange).all()), "it learns what it did not ask for"
     )
@@ -59,27 +63,45 @@ def _check_trace(genes: Genes, trace: Trace, budget: int) -> None:
     require(codes.dtype == np.int32, f"codes are int32, not {codes.dtype}")
     within = (codes >= 0) & (codes < np.array(genes.choices))
     require(bool(within.all()), "genes are within their choices")
-    best = int(np.argmax(fitness))
     require(int(core.told) == budget, "it counts what it is told")
-    require(bool((core.code == codes[best]).all()), "the best is the first of the best")
+    if fitness.ndim == 1:
+        first = bool((core.code == codes[int(np.argmax(fitness))]).all())
+        require(first, "the best is the first of the best")
+        return
+    told = np.flatnonzero((codes == np.asarray(core.code)).all(1))
+    require(len(told) > 0, "the best was told")
+    better = (np.asarray(fitness) > np.asarray(fitness)[told[0]]).all(1)
+    require(not better.any(), "nothing is better than the best by every score")
+
+
+def _told(search: Search, *values: float) -> Array:
+    """Returns what a search is told: the values in turn, as many as it takes."""
+    scores = np.resize(np.array(values, np.float32), max(search.scores, len(values)))
+    return jnp.asarray(scores[: search.scores] if search.scores > 1 else scores[0])
 
 
 def _check_bad_fitness(search: Search, budget: int) -> None:
     """Every second fitness is NaN or infinite; later, all are."""
     state = search.init(jax.random.key(1))
     ask, tell = jax.jit(search.ask), jax.jit(search.tell)
-    bad = (jnp.nan, jnp.inf, -jnp.inf)
+    bad, codes = (jnp.nan, jnp.inf, -jnp.inf), []
     for number in range(min(budget, 12)):
         state, code = ask(state)
-        fitness = bad[number // 2 % 3] if number % 2 else -float(number)
-        state = tell(state, code, jnp.float32(fitness))
-    require(float(state.core.fitness) == 0.0, "what is not finite is never the best")
+        codes.append(code)
+        # Of several scores, one that is not finite is enough.
+        values = (bad[number // 2 % 3], 1.0) if number % 2 else (-float(number),)
+        state = tell(state, code, _told(search, *values))
+    core = state.core
+    first = (core.code == codes[0]).all() & jnp.isfinite(core.fitness)
+    if search.scores == 1:
+        first &= core.fitness == 0.0
+    require(bool(first), "what is not finite is never the best")
     state = search.init(jax.random.key(2))
     state, first = ask(state)
-    state = tell(state, first, jnp.float32(jnp.nan))
+    state = tell(state, first, _told(search, jnp.nan))
     for _ in range(3):
         state, code = ask(state)
-        state = tell(state, code, jnp.float32(jnp.nan))
+        state = tell(state, code, _told(search, jnp.nan))
     require(
         bool((state.core.code == first).all()), "if nothing is finite, the first is"
     )

@@ -65,7 +65,7 @@ def test_table_and_figure(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--methods", "hill"), "unknown method 'hill'; choose from ['intrain_nas'"),
+        (("--methods", "hill"), "unknown method 'hill'; choose from ['az_nas_evol"),
         (("--methods", "local_search(k=3)"), "unknown option 'k=3' of local_search"),
         (("--runs", "0"), "runs=0"),
         (("--budget", "0"), "budget=0"),

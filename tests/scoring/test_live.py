@@ -148,7 +148,7 @@ def test_a_cost_table_limits(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--method", "hill"), "unknown method 'hill'; choose from ['intrain_nas'"),
+        (("--method", "hill"), "unknown method 'hill'; choose from ['az_nas_evol"),
         (("--method", "intrain_nas(k=0)"), "k is an integer from 1 to 1000000, not 0"),
         (("--method", "intrain_nas(k=2.5)"), "k is an integer from 1 to 1000000, not"),
         (("--method", "intrain_nas(k=true)"), "not True"),
@@ -163,7 +163,10 @@ def test_a_cost_table_limits(
         (("--max-params", "1"), "is allowed: what is asked for is too rare"),
         (("--max-latency", "x.csv:ms:3"), "there is no file 'x.csv'"),
         (("--max-latency", "a.csv:ms:slow"), "FILE.csv:COLUMN:VALUE, not 'a.csv:ms"),
-        (("--proxy", "vote"), "unknown proxy 'vote'"),
+        (("--proxy", "votes"), "unknown proxy 'votes'"),
+        (("--proxy", "vote"), "intrain_nas is told one score, not ['synflow', 'jacov'"),
+        (("--start", "|a|"), "has 1 nodes, not 3"),
+        (("--mutation", "space"), "nasbench201 has no mutation of its own"),
         (("--budget", "0"), "budget=0"),
     ],
 )

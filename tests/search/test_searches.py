@@ -18,6 +18,7 @@ from jaxproxy.search import (
     Search,
     layernas,
     make_genes,
+    nsga2,
     random_search,
     regularized_evolution,
     run,
@@ -40,11 +41,8 @@ def _warm(genes: Genes) -> Search:
 
 
 MAKERS: dict[str, Any] = {
-    **{
-        name: search
-        for name, search in SEARCHES.items()
-        if name not in ("layernas", "nsga2")
-    },
+    **SEARCHES,
+    "nsga2": partial(nsga2, pool=10),
     "layernas": lambda genes: layernas(genes._replace(cost=_sum), buckets=6),
     "aging": partial(regularized_evolution, pool=5, sample=3),
     "tournament": partial(regularized_evolution, pool=5, sample=8, replacement=True),
@@ -242,3 +240,48 @@ def test_a_score_of_another_shape_is_refused() -> None:
     message = r"told float\[\] of an architecture, but its score is float\[5\]"
     with pytest.raises(ValueError, match=message):
         run(RANDOM, several, 3, jax.random.key(0))
+
+
+@pytest.mark.parametrize(
+    ("space", "budget"),
+    [
+        (nasbench201(), Budget(params=400_000, macs=50_000_000)),
+        (SPACES["natsbench_sss"](), Budget(macs=10_000_000)),
+        (SPACES["nasbench_macro"](), Budget(params=2_000_000)),
+        (SPACES["transnasbench101_micro"](), Budget(macs=600_000_000)),
+        (
+            nasbench201(),
+            Budget(costs={nasbench201().to_str(np.zeros(6, int)): 1.0}, cost=2.0),
+        ),
+    ],
+)
+def test_small_spaces_have_a_table_of_what_is_allowed(
+    space: Any, budget: Budget
+) -> None:
+    """All codes, and no call of the host."""
+    genes = make_genes(space, budget=budget)
+    assert genes.allowed is not None
+    codes = space.enumerate()
+    allowed = jax.jit(jax.vmap(genes.allowed))
+    assert "callback" not in allowed.lower(codes).as_text()
+    expected = budget.within(space, codes)
+    assert 0 < expected.sum() < len(codes)
+    np.testing.assert_array_equal(allowed(codes), expected)
+
+
+def test_genes_change_as_they_are_told() -> None:
+    """By a function of a key and a code, in every search that mutates."""
+
+    def first(key: jax.Array, code: jax.Array) -> jax.Array:
+        return code.at[0].set(jax.random.randint(key, (), 0, 3))
+
+    genes = make_genes(nasbench201(), mutation=first)
+    trace = run(SEARCHES["intrain_nas"](genes), _sum, 20, jax.random.key(0))
+    codes = np.asarray(trace.codes)
+    assert (codes[:, 1:] == codes[0, 1:]).all() and set(codes[1:, 0].tolist()) == {
+        0,
+        1,
+        2,
+    }
+    with pytest.raises(ValueError, match="give rates= or mutation=, not both"):
+        make_genes(nasbench201(), mutation=first, rates=(1.0, 0, 0, 0, 0, 0))

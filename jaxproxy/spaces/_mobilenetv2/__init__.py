@@ -5,12 +5,16 @@ from functools import partial
 from jaxproxy.spaces._mobilenetv2 import _codes as host
 from jaxproxy.spaces._mobilenetv2 import _strings as strings
 from jaxproxy.spaces._mobilenetv2._budget import make_constraint
+from jaxproxy.spaces._mobilenetv2._device import (
+    make_device_functions,
+    mobilenetv2_mutation,
+)
 from jaxproxy.spaces._mobilenetv2._network import check_fidelity, network
 from jaxproxy.spaces._records import Counts, Isomorphism, Task
 from jaxproxy.spaces._space import Space
 from jaxproxy.types import Fidelity
 
-__all__ = ["mobilenetv2"]
+__all__ = ["mobilenetv2", "mobilenetv2_mutation"]
 
 _PRESETS = {
     "paper": Fidelity(width=16, cells=5, batch_size=64, resolution=224),
@@ -65,6 +69,9 @@ def mobilenetv2(
         network=partial(network, num_classes=num_classes, skips=skips),
         task=Task(num_classes),
         counts=Counts(sizes["max_params"], sizes["max_macs"], host.num_tensors),
+        on_device=make_device_functions(
+            budgets, resolution=resolution, num_classes=num_classes
+        ),
         constraint=make_constraint(budgets, sizes) if budgets else None,
         isomorphism=Isomorphism(host.canonical),
         cost=host.cost,

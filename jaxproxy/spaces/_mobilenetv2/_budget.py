@@ -5,10 +5,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from jaxproxy.spaces._mobilenetv2 import _codes as host
+from jaxproxy.spaces._mobilenetv2._device import SWEEPS
 from jaxproxy.spaces._records import Constraint
-
-_SWEEPS = 16
-"""Proposals for each gene, after which a random architecture forgot its start."""
 
 Count = Callable[[np.ndarray], np.ndarray]
 
@@ -66,7 +64,7 @@ def _walk(
     Rejecting independent codes would take for ever under a tight budget.
     """
     rows, choices = np.arange(len(codes)), np.array(host.CHOICES)
-    for _ in range(_SWEEPS * len(choices)):
+    for _ in range(SWEEPS * len(choices)):
         genes = rng.integers(len(choices), size=len(codes))
         proposed = codes.copy()
         proposed[rows, genes] = rng.integers(choices[genes])

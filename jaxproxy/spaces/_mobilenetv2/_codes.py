@@ -21,9 +21,10 @@ References:
   (arXiv:2301.11300) and AZ-NAS (arXiv:2403.19232).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+from jax import Array
 
 from jaxproxy.spaces._records import Graph
 
@@ -44,6 +45,9 @@ def _stage_choices(stride: int, widest: int) -> tuple[int, ...]:
     return len(KERNELS), len(EXPANSIONS), widths, widths, depths
 
 
+Codes = TypeVar("Codes", np.ndarray, Array)
+"""Of the host, or of a device."""
+
 CHOICES: tuple[int, ...] = (
     STEM // STEP,
     *(n for s, w in zip(STRIDES, WIDEST, strict=True) for n in _stage_choices(s, w)),
@@ -53,25 +57,25 @@ CHOICES: tuple[int, ...] = (
 
 
 class _Block(NamedTuple):
-    """Blocks of one place in a stage, int64[...] each."""
+    """Blocks of one place in a stage; numbers of the codes' shape and type."""
 
-    repeats: np.ndarray
+    repeats: Any
     stride: int
-    kernel: np.ndarray
-    inputs: np.ndarray
-    hidden: np.ndarray
-    outputs: np.ndarray
+    kernel: Any
+    inputs: Any
+    hidden: Any
+    outputs: Any
 
 
 class _Stage(NamedTuple):
-    """Fields of a stage, int64[...] each."""
+    """Fields of a stage; numbers of the codes' shape and type."""
 
-    kernel: np.ndarray
-    expansion: np.ndarray
-    inputs: np.ndarray
-    outputs: np.ndarray
-    bottleneck: np.ndarray
-    sub_layers: np.ndarray
+    kernel: Any
+    expansion: Any
+    inputs: Any
+    outputs: Any
+    bottleneck: Any
+    sub_layers: Any
 
 
 def checked(code: np.ndarray) -> np.ndarray:
@@ -92,20 +96,25 @@ def checked(code: np.ndarray) -> np.ndarray:
     return code.astype(np.int64)
 
 
-def stages_of(code: np.ndarray) -> list[_Stage]:
-    """Of checked codes; an absent one has the outputs that come in."""
-    width, stages = STEP * (code[..., 0] + 1), []
+def stages_of(code: Codes, dtype: Any = np.int64) -> list[_Stage]:
+    """Of checked codes; an absent one has the outputs that come in.
+
+    Args:
+      code: integer[..., 32], of numpy or of ``jax.numpy``.
+      dtype: of the fields.
+    """
+    xp = code.__array_namespace__()
+    width, stages = STEP * (code[..., 0].astype(dtype) + 1), []
     for number, stride in enumerate(STRIDES):
-        first = 1 + GENES * number
-        kernel, expansion, out, middle, depth = np.moveaxis(
-            code[..., first : first + GENES], -1, 0
-        )
-        depth = depth + (stride > 1)
-        out = np.where(depth > 0, STEP * (out + 1), width)
+        genes = (code[..., 1 + GENES * number + gene] for gene in range(GENES))
+        kernel, expansion, *others = genes
+        out, middle, depth = (gene.astype(dtype) for gene in others)
+        depth = depth + int(stride > 1)
+        out = xp.where(depth > 0, STEP * (out + 1), width)
         stages.append(
             _Stage(
-                np.array(KERNELS)[kernel],
-                np.array(EXPANSIONS)[expansion],
+                xp.asarray(KERNELS, dtype=dtype)[kernel],
+                xp.asarray(EXPANSIONS, dtype=dtype)[expansion],
                 width,
                 out,
                 STEP * (middle + 1),
@@ -116,13 +125,13 @@ def stages_of(code: np.ndarray) -> list[_Stage]:
     return stages
 
 
-def _blocks(code: np.ndarray) -> list[_Block]:
+def _blocks(stages: list[_Stage]) -> list[_Block]:
     """The three kinds of blocks of each stage: first, second of a pair, and others."""
     found = []
-    for stride, stage in zip(STRIDES, stages_of(code), strict=True):
+    for stride, stage in zip(STRIDES, stages, strict=True):
         kernel, expansion, inputs, out, middle, depth = stage
         wide, narrow = expansion * out, expansion * middle
-        present = (depth > 0).astype(np.int64)
+        present = (depth > 0).astype(depth.dtype)
         found += [
             _Block(present, stride, kernel, inputs, narrow, middle),
             _Block(depth, 1, kernel, middle, wide, out),
@@ -137,14 +146,18 @@ def _num_blocks(code: np.ndarray) -> np.ndarray:
 
 def num_params(code: np.ndarray, *, num_classes: int = 1000) -> np.ndarray:
     """Trainable parameters ``int64[...]``: convolutions, BatchNorms, linear layer."""
-    code = checked(code)
-    stem, last = STEP * (code[..., 0] + 1), LAST_STEP * (code[..., -1] + 1)
-    total = 27 * stem + 2 * stem
-    for repeats, _, kernel, inputs, hidden, outputs in _blocks(code):
+    return params_in(np.int64, checked(code), num_classes)
+
+
+def params_in(dtype: Any, code: Codes, num_classes: int) -> Codes:
+    """Parameters of checked codes, counted in a type, in which they may wrap around."""
+    stem = STEP * (code[..., 0].astype(dtype) + 1)
+    last = LAST_STEP * (code[..., -1].astype(dtype) + 1)
+    stages, total = stages_of(code, dtype), 27 * stem + 2 * stem
+    for repeats, _, kernel, inputs, hidden, outputs in _blocks(stages):
         weights = inputs * hidden + kernel**2 * hidden + hidden * outputs
         total = total + repeats * (weights + 4 * hidden + 2 * outputs)
-    width = stages_of(code)[-1].outputs
-    return total + width * last + 2 * last + (last + 1) * num_classes
+    return total + stages[-1].outputs * last + 2 * last + (last + 1) * num_classes
 
 
 def num_tensors(code: np.ndarray) -> np.ndarray:
@@ -163,18 +176,26 @@ def num_macs(
     Raises:
       ValueError: the resolution is not a positive multiple of 32.
     """
+    return macs_in(np.int64, checked(code), resolution, num_classes)
+
+
+def macs_in(dtype: Any, code: Codes, resolution: int, num_classes: int) -> Codes:
+    """Multiply-adds of checked codes, counted in a type; they may wrap around in it.
+
+    Raises:
+      ValueError: as :func:`num_macs`.
+    """
     if resolution < 32 or resolution % 32:
         raise ValueError(f"resolution must be a multiple of 32, got {resolution}")
-    code = checked(code)
-    stem, last = STEP * (code[..., 0] + 1), LAST_STEP * (code[..., -1] + 1)
-    side = resolution // 2
+    stem = STEP * (code[..., 0].astype(dtype) + 1)
+    last = LAST_STEP * (code[..., -1].astype(dtype) + 1)
+    side, stages = resolution // 2, stages_of(code, dtype)
     total = 27 * stem * side**2
-    for repeats, stride, kernel, inputs, hidden, outputs in _blocks(code):
+    for repeats, stride, kernel, inputs, hidden, outputs in _blocks(stages):
         before, side = side**2, side // stride
         behind = kernel**2 * hidden + hidden * outputs
         total = total + repeats * (before * inputs * hidden + side**2 * behind)
-    width = stages_of(code)[-1].outputs
-    return total + side**2 * width * last + (last + 1) * num_classes
+    return total + side**2 * stages[-1].outputs * last + (last + 1) * num_classes
 
 
 def cost(codes: np.ndarray) -> np.ndarray:
