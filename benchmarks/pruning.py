@@ -19,9 +19,8 @@ from typing import Any
 import numpy as np
 from pairing import conditions, write
 
-from jaxproxy import PRESETS, Fidelity, make_scorer, set_up_jax
+from jaxproxy import PRESETS, Fidelity, Scorer, make_scorer, prune_live, set_up_jax
 from jaxproxy.analysis import load_truth
-from jaxproxy.scoring import Scorer, prune_live
 from jaxproxy.spaces import nasbench201, nasbench201_supernet
 
 SPACE, SUPERNET = nasbench201(), nasbench201_supernet()

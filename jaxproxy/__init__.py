@@ -11,7 +11,14 @@ if TYPE_CHECKING:
     from jaxproxy.measure import Meter, Setup
     from jaxproxy.proxies import PROXIES, Proxy
     from jaxproxy.runs import Run, open_run
-    from jaxproxy.scoring import Scorer, make_scorer, population, score, sweep
+    from jaxproxy.scoring import (
+        Scorer,
+        make_scorer,
+        population,
+        prune_live,
+        score,
+        sweep,
+    )
     from jaxproxy.spaces import SPACES, Space, from_linen, from_nnx
     from jaxproxy.startup import set_up_jax
     from jaxproxy.types import PRESETS, Batch, Fidelity
@@ -40,6 +47,7 @@ __all__ = [
     "ops",
     "population",
     "proxies",
+    "prune_live",
     "rescore",
     "score",
     "set_up_jax",
@@ -53,7 +61,10 @@ _HOMES = {
     "measure": ("Meter", "Setup"),
     "proxies": ("PROXIES", "Proxy"),
     "runs": ("Run", "open_run"),
-    "scoring": ("Scorer", "make_scorer", "population", "score", "sweep"),
+    "scoring": (
+        *("Scorer", "make_scorer", "population"),
+        *("prune_live", "score", "sweep"),
+    ),
     "spaces": ("SPACES", "Space", "from_linen", "from_nnx"),
     "startup": ("set_up_jax",),
     "types": ("PRESETS", "Batch", "Fidelity"),

@@ -96,22 +96,13 @@ def pruning(
     def init() -> PruningState:
         return PruningState(np.arange(max(choices)) < np.array(choices)[:, None])
 
-    def tell(state: PruningState, scores: np.ndarray) -> PruningState:
-        candidates = _candidates(state.mask)
-        num, num_proxies = 1 + len(candidates), len(signs)
-        if np.ndim(scores) != 3 or np.shape(scores)[:2] != (num, num_proxies):
-            raise ValueError(
-                f"scores of {num} masks by {num_proxies} proxies are "
-                f"[{num}, {num_proxies}, S], not {list(np.shape(scores))}"
-            )
-        ranks = _rank_sums(np.asarray(scores, float), signs, digits)
-        mask = state.mask.copy()
-        for gene in np.unique(candidates[:, 0]):
-            own = np.flatnonzero(candidates[:, 0] == gene)
-            mask[gene, candidates[own[np.argmin(ranks[own])], 1]] = False
-        return PruningState(mask, state.num_scored + num)
+    def ask(state: PruningState) -> np.ndarray:
+        return _asked(state.mask)
 
-    return Pruning(init, lambda state: _asked(state.mask), tell)
+    def tell(state: PruningState, scores: np.ndarray) -> PruningState:
+        return _told(state, np.asarray(scores, float), signs, digits)
+
+    return Pruning(init, ask, tell)
 
 
 def prune(search: Pruning, score: Callable[[np.ndarray], np.ndarray]) -> PruningTrace:
@@ -139,6 +130,24 @@ def _asked(mask: np.ndarray) -> np.ndarray:
     masks = np.repeat(mask[None], 1 + len(candidates), axis=0)
     masks[1 + np.arange(len(candidates)), *candidates.T] = False
     return masks
+
+
+def _told(
+    state: PruningState, scores: np.ndarray, signs: np.ndarray, digits: int | None
+) -> PruningState:
+    candidates = _candidates(state.mask)
+    num, proxies = 1 + len(candidates), len(signs)
+    if scores.ndim != 3 or scores.shape[:2] != (num, proxies):
+        raise ValueError(
+            f"scores of {num} masks by {proxies} proxies are [{num}, {proxies}, S], "
+            f"not {list(scores.shape)}"
+        )
+    ranks = _rank_sums(scores, signs, digits)
+    mask = state.mask.copy()
+    for gene in np.unique(candidates[:, 0]):
+        own = np.flatnonzero(candidates[:, 0] == gene)
+        mask[gene, candidates[own[np.argmin(ranks[own])], 1]] = False
+    return PruningState(mask, state.num_scored + num)
 
 
 def _rank_sums(scores: np.ndarray, signs: np.ndarray, digits: int | None) -> np.ndarray:

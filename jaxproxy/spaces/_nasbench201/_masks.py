@@ -30,7 +30,7 @@ def live_ops(mask: np.ndarray) -> np.ndarray:
 
 def valid(mask: np.ndarray) -> np.ndarray:
     """Whether every edge has an operation, ``bool[...]``."""
-    return np.asarray(live_ops(mask).any(-1).all(-1))
+    return np.all(live_ops(mask).any(-1), axis=-1)
 
 
 def explain(mask: np.ndarray) -> str:
