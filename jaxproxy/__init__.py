@@ -11,7 +11,14 @@ if TYPE_CHECKING:
     from jaxproxy.measure import Meter, Setup
     from jaxproxy.proxies import PROXIES, Proxy
     from jaxproxy.runs import Run, open_run
-    from jaxproxy.scoring import Scorer, make_scorer, population, score, sweep
+    from jaxproxy.scoring import (
+        Scorer,
+        make_scorer,
+        population,
+        score,
+        search_live,
+        sweep,
+    )
     from jaxproxy.spaces import SPACES, Space, from_linen, from_nnx
     from jaxproxy.startup import set_up_jax
     from jaxproxy.types import PRESETS, Batch, Fidelity
@@ -42,6 +49,7 @@ __all__ = [
     "proxies",
     "rescore",
     "score",
+    "search_live",
     "set_up_jax",
     "spaces",
     "sweep",
@@ -53,7 +61,7 @@ _HOMES = {
     "measure": ("Meter", "Setup"),
     "proxies": ("PROXIES", "Proxy"),
     "runs": ("Run", "open_run"),
-    "scoring": ("Scorer", "make_scorer", "population", "score", "sweep"),
+    "scoring": ("Scorer", "make_scorer", "population", "score", "search_live", "sweep"),
     "spaces": ("SPACES", "Space", "from_linen", "from_nnx"),
     "startup": ("set_up_jax",),
     "types": ("PRESETS", "Batch", "Fidelity"),
