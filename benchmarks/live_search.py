@@ -24,9 +24,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from ranking import environment, write
 
-from jaxproxy import Scorer, make_scorer, set_up_jax
+from jaxproxy import Scorer, make_scorer, search_live, set_up_jax
 from jaxproxy.analysis import log_rank_sum
-from jaxproxy.scoring import LiveSearch, search_live
 from jaxproxy.search import (
     Genes,
     Search,
@@ -92,8 +91,8 @@ def warmed(scorer: Scorer) -> float:
 
 def timed(
     search: Search, there: Setting, scorer: Scorer, numbers: Mapping[str, int]
-) -> tuple[LiveSearch, dict[str, Any], Any]:
-    """Returns what a search found, its record, and the table of all it scored."""
+) -> tuple[dict[str, Any], Any]:
+    """Returns the record of what a search found, and the table of all it scored."""
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         found = search_live(
@@ -108,12 +107,13 @@ def timed(
         "scored": len(table),
         "distinct": int(table["arch"].nunique()),
         "refused": int(found.core.refused),
+        "fitness": float(found.core.fitness),
         "arch": there.space.to_str(np.asarray(found.core.code)),
         "macs": int(there.space.num_macs(np.asarray(found.core.code))),
         "most_macs": int(macs.max()),
         "budget_held": there.limit is None or bool(macs.max() <= there.limit),
     }
-    return found, record, table
+    return record, table
 
 
 def by_capacity(
@@ -127,13 +127,12 @@ def by_capacity(
         "zennas_evolution": zennas_evolution(genes, start=there.start),
     }
     for name, search in searches.items():
-        found, record, table = timed(search, there, scorer, numbers)
+        record, table = timed(search, there, scorer, numbers)
         best = np.maximum.accumulate(table[CAPACITY].fillna(-np.inf).to_numpy())
         if name == "random_search":
             random_best = best[-1]
         better = np.flatnonzero(best >= random_best)
         record |= {
-            "best": float(found.core.fitness),
             "over_random": float(best[-1] - random_best),
             # Evaluations after which it was as good as all of random search.
             "as_good_as_random": int(better[0]) + 1 if len(better) else None,
@@ -154,7 +153,7 @@ def by_ranks(
         ),
     }
     for name, search in searches.items():
-        _, record, table = timed(search, there, scorer, numbers)
+        record, table = timed(search, there, scorer, numbers)
         tables[name] = table
         if name != "random_search":
             winner = table[table["arch"] == record["arch"]].iloc[:1]

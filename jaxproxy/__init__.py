@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         population,
         prune_live,
         score,
+        search_live,
         sweep,
     )
     from jaxproxy.spaces import SPACES, Space, from_linen, from_nnx
@@ -50,6 +51,7 @@ __all__ = [
     "prune_live",
     "rescore",
     "score",
+    "search_live",
     "set_up_jax",
     "spaces",
     "sweep",
@@ -63,7 +65,7 @@ _HOMES = {
     "runs": ("Run", "open_run"),
     "scoring": (
         *("Scorer", "make_scorer", "population"),
-        *("prune_live", "score", "sweep"),
+        *("prune_live", "score", "search_live", "sweep"),
     ),
     "spaces": ("SPACES", "Space", "from_linen", "from_nnx"),
     "startup": ("set_up_jax",),
