@@ -36,6 +36,7 @@ from jaxproxy.analysis._matrix import (
     matrix,
     partial_spearman,
 )
+from jaxproxy.analysis._propose import propose
 from jaxproxy.analysis._rank import (
     MEASURES,
     Correlation,
@@ -89,6 +90,7 @@ __all__ = [
     "matrix",
     "ndcg",
     "partial_spearman",
+    "propose",
     "rank_sum",
     "reachable",
     "rescore",

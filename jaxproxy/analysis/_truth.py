@@ -48,7 +48,7 @@ class Truth(NamedTuple):
     accuracy: Mapping[str, float]
 
 
-def load_truth(spec: str) -> Truth:
+def load_truth(spec: str, *, failures: bool = False) -> Truth:
     """Loads the accuracies that a specification names.
 
     Args:
@@ -57,6 +57,7 @@ def load_truth(spec: str) -> Truth:
         with an empty or ``nan`` value are left out; or ``analog``, the CIFAR-10 test
         accuracies of NAS-Bench-201 in the package ``analog-nasbench``, retrained for
         200 epochs independently of the official ones.
+      failures: keep rows whose value is ``nan``, as of a training that failed.
 
     Raises:
       ValueError: no such file, column or package; a value that is not a number; an
@@ -70,7 +71,7 @@ def load_truth(spec: str) -> Truth:
     path = Path(file)
     if not path.is_file():
         raise ValueError(f"there is no file {file!r} (truth {spec!r}); {_FORMS}")
-    return Truth(column, _read_csv(path, column))
+    return Truth(column, _read_csv(path, column, failures))
 
 
 def _open_text(path: Path) -> IO[str]:
@@ -79,7 +80,7 @@ def _open_text(path: Path) -> IO[str]:
     return path.open(encoding="utf-8-sig", newline="")
 
 
-def _read_csv(path: Path, column: str) -> dict[str, float]:
+def _read_csv(path: Path, column: str, failures: bool) -> dict[str, float]:
     with _open_text(path) as file:
         reader = csv.DictReader(file)
         columns = list(reader.fieldnames or ())
@@ -93,7 +94,7 @@ def _read_csv(path: Path, column: str) -> dict[str, float]:
         accuracy: dict[str, float] = {}
         for row in reader:
             value = _number(row[column], f"line {reader.line_num} of {path}")
-            if math.isnan(value):
+            if math.isnan(value) and not (failures and row[column]):
                 continue
             if row[arch_column] in accuracy:
                 raise ValueError(

@@ -20,6 +20,7 @@ from jaxproxy.cli._commands import (
     Matrix,
     Plan,
 )
+from jaxproxy.cli._propose import Propose
 from jaxproxy.cli._score import Score
 from jaxproxy.cli._search import BestOf, Search
 from jaxproxy.cli._simulate import Simulate
@@ -59,6 +60,7 @@ def _parse(argv: Sequence[str] | None) -> Command:
         "best-of": BestOf,
         "search": Search,
         "simulate": Simulate,
+        "propose": Propose,
         "ablate": Ablate,
         "matrix": Matrix,
         "list": List,

@@ -8,6 +8,7 @@ from jaxproxy.scoring._pruning import prune_live
 from jaxproxy.scoring._score import make_scorer, score
 from jaxproxy.scoring._scorer import BlockScores, Scorer
 from jaxproxy.scoring._sweep import PART_SIZE, Interrupted, sweep
+from jaxproxy.scoring._trained import search_trained
 
 __all__ = [
     "COSTS",
@@ -24,6 +25,7 @@ __all__ = [
     "prune_live",
     "score",
     "search_live",
+    "search_trained",
     "summary",
     "sweep",
 ]
