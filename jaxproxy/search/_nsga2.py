@@ -1,5 +1,6 @@
 """NSGA-II: a front of several objectives."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -35,6 +36,7 @@ def nsga2(
     objectives: int = 2,
     pool: int = 100,
     crossover: float = 0.9,
+    weigh_cost: bool = False,
 ) -> Search:
     """Returns the search for a front of several objectives, each to be high.
 
@@ -47,13 +49,16 @@ def nsga2(
 
     Args:
       genes: of the space.
-      objectives: K, how many fitnesses an architecture is told with; for a cost, give
-        it with the sign changed. What is not finite in one is dominated by all others.
+      objectives: K, each to be high; a cost is told with its sign changed. What is not
+        finite in one is dominated by all others.
       pool: how many live, P.
       crossover: how often the genes are those of both parents, rather than of one.
+      weigh_cost: whether the last objective is to cost little, as the genes count it;
+        the search is then told one fitness less.
 
     Raises:
-      ValueError: sizes that are no positive integers, or a probability that is none.
+      ValueError: sizes that are no positive integers, a probability that is none, or a
+        cost that the genes have not, or that is the only objective.
 
     References:
       Deb et al., "A fast and elitist multiobjective genetic algorithm: NSGA-II", IEEE
@@ -62,10 +67,21 @@ def nsga2(
     check_counts(objectives=objectives, pool=pool)
     if not 0 <= crossover <= 1:
         raise ValueError(f"crossover is a probability, not {crossover}")
-    return _fronts(genes, objectives, pool, crossover)
+    if weigh_cost and (genes.cost is None or objectives < 2):
+        raise ValueError(
+            "weigh_cost=True needs genes with a cost, and another objective beside it"
+        )
+    cost = genes.cost if weigh_cost else None
+    return _fronts(genes, cost, objectives, pool, crossover)
 
 
-def _fronts(genes: Genes, objectives: int, pool: int, crossover: float) -> Search:
+def _fronts(
+    genes: Genes,
+    cost: Callable[[Array], Array] | None,
+    objectives: int,
+    pool: int,
+    crossover: float,
+) -> Search:
     def init(key: Array) -> _State:
         codes = jnp.full((pool, len(genes.choices)), -1, jnp.int32)
         shape = (pool, objectives) if objectives > 1 else (pool,)
@@ -99,6 +115,8 @@ def _fronts(genes: Genes, objectives: int, pool: int, crossover: float) -> Searc
         return state._replace(core=core, asked=asked, num_asked=num_asked), code
 
     def tell(state: _State, code: Array, fitness: Array) -> _State:
+        if cost is not None:
+            fitness = jnp.append(jnp.atleast_1d(fitness), -cost(code))
         fitness = genes.judged(code, fitness)
         state = state._replace(
             core=state.core.updated(code, jnp.atleast_1d(fitness)[0]),
@@ -110,7 +128,7 @@ def _fronts(genes: Genes, objectives: int, pool: int, crossover: float) -> Searc
             state.num_told == pool, _next_generation, lambda s: s, state
         )
 
-    return Search(init, ask, tell, scores=objectives)
+    return Search(init, ask, tell, scores=objectives - (cost is not None))
 
 
 def _next_generation(state: _State) -> _State:

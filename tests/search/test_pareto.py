@@ -144,6 +144,24 @@ def test_what_is_not_finite_is_no_parent() -> None:
     assert (late >= 3).mean() > 0.7
 
 
+def test_a_cost_of_the_genes_is_an_objective() -> None:
+    """Told the worth alone, it does what it does when told both."""
+    genes = GENES._replace(cost=lambda code: -_score(code)[1])
+    told = nsga2(GENES, pool=10)
+    weighs = nsga2(genes, pool=10, weigh_cost=True)
+    both = jax.jit(partial(run, told, _score, 60))(jax.random.key(4))
+    one = jax.jit(partial(run, weighs, lambda code: _score(code)[0], 60))(
+        jax.random.key(4)
+    )
+    np.testing.assert_array_equal(both.codes, one.codes)
+    np.testing.assert_array_equal(both.state.merits, one.state.merits)
+    assert one.fitness.shape == (60,)
+    with pytest.raises(ValueError, match="needs genes with a cost"):
+        nsga2(GENES, weigh_cost=True)
+    with pytest.raises(ValueError, match="another objective beside it"):
+        nsga2(genes, objectives=1, weigh_cost=True)
+
+
 def test_wrong_numbers_are_refused() -> None:
     with pytest.raises(ValueError, match="pool is an integer from 1 to 1000000, not 0"):
         nsga2(GENES, pool=0)
