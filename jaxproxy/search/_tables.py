@@ -11,6 +11,9 @@ from jax import Array, lax
 from jaxproxy.search._genes import Genes
 from jaxproxy.search._search import Search, run
 
+_BYTES = 2**30
+"""Of the states of runs that are computed together."""
+
 
 def look_up(genes: Genes, codes: np.ndarray, values: np.ndarray) -> "LookUp":
     """Returns stored values as a function of a code, for devices.
@@ -83,8 +86,8 @@ def simulate(
       budget: evaluations of a run.
       runs: how many.
       key: of all runs; None for that of seed 0.
-      together: how many runs are computed at once; None for all. Fewer take less
-        memory: for searches with a large state, such as ``rerank``.
+      together: how many runs are computed at once; None for as many as have states of
+        one GiB together, which is all but for ``rerank``.
 
     Returns:
       Ranks int32[runs, budget], or [D, runs, budget]; :func:`curves` makes them
@@ -108,12 +111,21 @@ def simulate(
         return genes.rank(codes)
 
     def many(keys: Array, seen: Array) -> Array:
-        size = None if together == 1 else together or runs
-        return lax.map(lambda key: ranks(key, seen), keys, batch_size=size)
+        size = together or _fitting(search, runs)
+        # A batch of one would run both sides of every condition.
+        batch_size = None if size == 1 else size
+        return lax.map(lambda key: ranks(key, seen), keys, batch_size=batch_size)
 
     tables = seen.reshape(-1, num)
     found = jax.jit(lambda keys, tables: lax.map(partial(many, keys), tables))
     return np.asarray(found(keys, tables)).reshape(*seen.shape[:-1], runs, budget)
+
+
+def _fitting(search: Search, runs: int) -> int:
+    """Returns how many runs, at least one, have states that fit."""
+    state = jax.tree.leaves(jax.eval_shape(search.init, jax.random.key(0)))
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in state)
+    return max(1, min(runs, _BYTES // size))
 
 
 class Curves(NamedTuple):
