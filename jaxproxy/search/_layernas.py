@@ -67,8 +67,10 @@ def layernas(
     check_choices(rest=(rest, ("largest", "smallest")))
     if genes.cost is None:
         raise ValueError("layernas needs genes with a cost, as make_genes gives")
-    cheap, dear = _extreme(genes, genes.cost, -1.0), _extreme(genes, genes.cost, 1.0)
-    limit = float(genes.cost(jnp.asarray(dear))) if most is None else most
+    with jax.ensure_compile_time_eval():  # also where a user's program makes it
+        cheap = _extreme(genes, genes.cost, -1.0)
+        dear = _extreme(genes, genes.cost, 1.0)
+        limit = float(genes.cost(jnp.asarray(dear))) if most is None else most
     if not 0 < limit < math.inf:
         raise ValueError(f"most={limit}: the largest cost is positive and finite")
     bucket = _buckets(genes.cost, cheap, limit, buckets)

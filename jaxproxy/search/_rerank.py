@@ -194,7 +194,8 @@ def _by_fit(
     num = len(codes)
     free = np.ones(num, bool)
     if genes.allowed is not None:
-        free = np.asarray(jax.vmap(genes.allowed)(jnp.asarray(codes)))
+        with jax.ensure_compile_time_eval():  # also where a user's program makes it
+            free = np.asarray(jax.vmap(genes.allowed)(jnp.asarray(codes)))
 
     def init(key: Array) -> _State:
         return _State(
