@@ -94,6 +94,9 @@ def fits(
     search = rerank(genes, features=table, candidates=codes, most=budget)
     yield "rerank", search
     yield "warm-up(mean)+rerank", warm_up(search, genes, proxy, first=10)
+    for name in ("epsinas", "synflow"):
+        best = look_up(genes, codes, scores[name])
+        yield f"warm-up({name})+rerank", warm_up(search, genes, best, first=10)
     yield "rerank of genes", rerank(genes, most=budget)
 
 
@@ -123,6 +126,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--rerank-runs", type=int, default=200)
     parser.add_argument("--rerank-budget", type=int, default=100)
+    parser.add_argument("--only", default="", help="searches with this in their names")
     arguments = parser.parse_args()
     set_up_jax()
     run = open_run(arguments.run)
@@ -138,7 +142,8 @@ def main() -> None:
     ]
     seen = np.stack([table[f"{data}_valid"] for data in SETS])
     records = []
-    for name, search, evaluations, runs, together in plan:
+    chosen = [entry for entry in plan if arguments.only in entry[0]]
+    for name, search, evaluations, runs, together in chosen:
         options = {"budget": evaluations, "runs": runs, "together": together}
         ranks = simulate(search, genes, seen, key=jax.random.key(0), **options)
         for data, rows, valid in zip(SETS, ranks, seen, strict=True):

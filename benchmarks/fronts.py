@@ -70,19 +70,22 @@ def scaled(values: np.ndarray) -> np.ndarray:
     return (values - low) / (high - low)
 
 
-def asked(search: Search, told: np.ndarray, runs: int, budget: int) -> np.ndarray:
-    """Ranks int32[runs, budget] of what a search asks for, told float[N] or [N, 2]."""
-    table = jnp.asarray(told, jnp.float32)
-
-    def score(code: Array) -> Array:
-        return table[GENES.rank(code)]
-
-    def ranks(key: Array) -> Array:
-        return GENES.rank(run(search, score, budget, key).codes)
-
+def finder(
+    search: Search, runs: int, budget: int
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns told float[N] or [N, 2] -> ranks int32[runs, budget] of what is asked."""
     keys = jax.random.split(jax.random.key(0), runs)
-    # One after the other: under vmap, every step would sort both generations.
-    return np.asarray(jax.jit(partial(jax.lax.map, ranks))(keys))
+
+    @jax.jit
+    def asked(table: Array) -> Array:
+        def ranks(key: Array) -> Array:
+            trace = run(search, lambda code: table[GENES.rank(code)], budget, key)
+            return GENES.rank(trace.codes)
+
+        # One after the other: under vmap, every step would sort both generations.
+        return jax.lax.map(ranks, keys)
+
+    return lambda told: np.asarray(asked(jnp.asarray(told, jnp.float32)))
 
 
 def main() -> None:
@@ -100,10 +103,9 @@ def main() -> None:
     table, latency = read_table(arguments.table), read_latency(arguments.latency)
     codes, scores = read_scores(open_run(arguments.run))
     order = table_rows(GENES, codes)
-    find: Callable[[Search, np.ndarray], np.ndarray] = partial(
-        asked, runs=arguments.runs, budget=arguments.budget
-    )
-    drawn = find(random_search(GENES), np.zeros(len(codes)))
+    size = arguments.runs, arguments.budget
+    find = finder(nsga2(GENES, pool=arguments.pool), *size)
+    drawn = finder(random_search(GENES), *size)(np.zeros(len(codes)))
     records: list[dict[str, Any]] = []
     for (data, device), cost in latency.items():
         worth = scaled(table[f"{data}_test"])
@@ -112,9 +114,8 @@ def main() -> None:
         full = hypervolume(points, np.zeros(2))
         told = {"valid": table[f"{data}_valid"]}
         told |= {name: scores[name][order] for name in PROXIES if name in scores}
-        search = nsga2(GENES, pool=arguments.pool)
         found = {
-            name: volume(find(search, np.stack([values, -cost], 1)))
+            name: volume(find(np.stack([values, -cost], 1)))
             for name, values in told.items()
         }
         records.append(
