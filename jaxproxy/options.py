@@ -182,8 +182,10 @@ def make(
     for option, value in more.items():
         if option not in known:
             raise ValueError(f"{name} has no {option!r}; its options are {list(known)}")
-        if options.setdefault(option, value) != value:
+        # Arrays are compared with a text's value alone, not with themselves.
+        if option in options and options[option] != value:
             raise ValueError(f"option {option!r} of {name} is given twice")
+        options[option] = value
     for option, value in options.items():
         flag = isinstance(known[option].default, bool)
         if flag and not isinstance(value, bool):

@@ -29,6 +29,7 @@ from jaxproxy.analysis._ensembles import (
     vkdnw_rank,
     vote,
 )
+from jaxproxy.analysis._front import OnFront, front
 from jaxproxy.analysis._matrix import (
     CONTROLS,
     Matrix,
@@ -67,6 +68,7 @@ __all__ = [
     "Ensemble",
     "Found",
     "Matrix",
+    "OnFront",
     "Partial",
     "Record",
     "Simulated",
@@ -82,6 +84,7 @@ __all__ = [
     "correlations",
     "count_column",
     "expand",
+    "front",
     "kendall",
     "kendall_top",
     "lexicographic",

@@ -1,13 +1,15 @@
 """Searches on tables of a space, and what they found (host, but for the runs)."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from jaxproxy.analysis._columns import archs_of, score_columns
 from jaxproxy.analysis._truth import Truth
 from jaxproxy.options import make
+from jaxproxy.runs import Run
 from jaxproxy.search import (
     SEARCHES,
     Curves,
@@ -48,6 +50,7 @@ def simulations(
     budget: int = 300,
     runs: int = 500,
     warm: Truth | None = None,
+    features: Run | None = None,
     seed: int = 0,
 ) -> Iterator[tuple[str, str, Curves]]:
     """Yields what many runs of searches find on tables: method, truth, curves.
@@ -61,6 +64,8 @@ def simulations(
       runs: of each search.
       warm: scores of a proxy: each search is run a second time, and asks first for what
         is best by it. Architectures without a score come last.
+      features: a run that scored the whole space, whose columns ``rerank`` fits; the
+        genes themselves where there is none.
       seed: of all runs.
 
     Raises:
@@ -75,8 +80,10 @@ def simulations(
     if not truths or not methods:
         raise ValueError("give at least one method, and one truth to report")
     genes, codes = make_genes(space), space.enumerate()
-    searches = dict(_searches(methods, genes))
     archs = [space.to_str(code) for code in codes]
+    order = table_rows(genes, codes)
+    fitted = None if features is None else _columns(space, archs, features)[order]
+    searches = dict(_searches(methods, genes, fitted))
     values = {t.name: _column(space, archs, t) for t in truths}
     told = _column(space, archs, seen)
     if warm is not None:
@@ -92,7 +99,6 @@ def simulations(
             )
             for name, search in searches.items()
         }
-    order = table_rows(genes, codes)
     for name, search in searches.items():
         key = jax.random.key(seed)
         ranks = simulate(search, genes, told[order], budget=budget, runs=runs, key=key)
@@ -118,10 +124,33 @@ def simulated(found: Mapping[tuple[str, str], Curves]) -> list[Simulated]:
     return records
 
 
-def _searches(methods: Sequence[str], genes: Genes) -> Iterator[tuple[str, Search]]:
+def _searches(
+    methods: Sequence[str], genes: Genes, features: np.ndarray | None
+) -> Iterator[tuple[str, Search]]:
+    """Yields name and search; features are by rank, for those that fit them."""
     for text in methods:
-        search, name = make(text, SEARCHES, "method", genes=genes)
+        given: dict[str, Any] = {"genes": genes}
+        if features is not None and text.partition("(")[0].strip() == "rerank":
+            given["features"] = features
+        search, name = make(text, SEARCHES, "method", **given)
         yield name, search
+
+
+def _columns(space: Space, archs: Sequence[str], run: Run) -> np.ndarray:
+    """Returns all columns of a run float64[N, F], a row for each architecture.
+
+    Raises:
+      ValueError: the run lacks architectures.
+    """
+    places = {arch: place for place, arch in enumerate(archs_of(run))}
+    missing = [arch for arch in archs if arch not in places]
+    if missing:
+        raise ValueError(
+            f"{run.path} lacks {len(missing)} of the {len(archs)} architectures of "
+            f"{space.name}, such as {missing[0]!r}"
+        )
+    table = np.stack([column.oriented for column in score_columns(run)], 1)
+    return table[[places[arch] for arch in archs]]
 
 
 def _first(name: str, budget: int) -> int:

@@ -9,7 +9,7 @@ import inspect
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
@@ -25,12 +25,14 @@ from jaxproxy.cli._commands import (
     parse_sized,
     show,
 )
+from jaxproxy.cli._found import front_records, front_tables, winner
 
 if TYPE_CHECKING:
     from jax import Array
 
     from jaxproxy.scoring import LiveSearch, Scorer
     from jaxproxy.search import Budget
+    from jaxproxy.search import Search as SearchKind
     from jaxproxy.spaces import Space
 
 Size = Annotated[str | None, arg(metavar="N", help_behavior_hint="")]
@@ -65,6 +67,10 @@ class Search:
         str | None, arg(metavar="FILE.csv:COLUMN:VALUE", help_behavior_hint="")
     ] = None
     """Table of a cost, and the most of it; architectures without one are refused."""
+    cost: Annotated[
+        str | None, arg(metavar="FILE.csv:COLUMN", help_behavior_hint="")
+    ] = None
+    """Table of what 'nsga2(weigh_cost=True)' weighs, in place of multiply-adds."""
     preset: Literal["paper", "fast"] = "fast"
     """Fidelity: size of the network and batch that are scored, and nothing else."""
     seed: int = 0
@@ -91,11 +97,16 @@ class Search:
             found = self._search(space, scorer, limits)
         except Interrupted as stop:  # which has been logged
             return 128 + stop.signum
-        record = _winner(space, scorer, found)
+        record = winner(space, scorer, found)
+        front = self._front(space, scorer, found)
+        if front is not None:
+            record["front"] = front
         if self.json:
             print(json.dumps([record], indent=2))
             return 0
+        members = record.pop("front", [])
         show(*(f"{name}: {value}" for name, value in record.items()))
+        show(*front_tables(members, self.cost or "cost"))
         refused = int(found.core.refused)
         show(f"{refused} proposals were refused" if refused else "")
         show(f"the run is in {self.out}")
@@ -112,11 +123,12 @@ class Search:
             space,
             budget=limits if limits != Budget() else None,
             mutation=self._mutation(space),
+            cost=self._costs(),
         )
         more: dict[str, Any] = {"genes": genes}
-        if len(scorer.proxies) > 1:
-            self._check_several([proxy.name for proxy in scorer.proxies])
-            more["scores"] = len(scorer.proxies)
+        names = [proxy.name for proxy in scorer.proxies]
+        if len(names) > 1 and "scores" in _options_of(self.method):
+            more["scores"] = len(names)
         settings: dict[str, Any] = {"limits": self._named_limits()}
         if self.start is not None:
             settings["start"] = self.start
@@ -124,6 +136,14 @@ class Search:
         if self.mutation != "gene":
             settings["mutation"] = self.mutation
         search, settings["method"] = make(self.method, SEARCHES, "method", **more)
+        self._check_told(search, settings["method"], names)
+        if self.cost is not None:
+            if search.objectives == search.scores:
+                raise ValueError(
+                    f"--cost is for a search that weighs it, such as "
+                    f"'nsga2(weigh_cost=True)', not {settings['method']!r}"
+                )
+            settings["cost"] = self.cost
         return search_live(
             search,
             genes,
@@ -134,6 +154,21 @@ class Search:
             together=self.together,
             settings=settings,
         )
+
+    def _costs(self) -> "Mapping[str, float] | None":
+        from jaxproxy.analysis import load_truth
+
+        return None if self.cost is None else load_truth(self.cost).accuracy
+
+    def _front(
+        self, space: "Space", scorer: "Scorer", found: "LiveSearch"
+    ) -> list[dict[str, Any]] | None:
+        """Returns the records of the front, None if the search seeks none."""
+        if found.search.objectives == 1:
+            return None
+        names = [proxy.name for proxy in scorer.proxies]
+        weighs = found.search.objectives > found.search.scores
+        return front_records(space, names, found.run, self._costs(), weighs=weighs)
 
     def _scorer(self, space: "Space") -> "Scorer":
         from jaxproxy.analysis import expand
@@ -158,21 +193,18 @@ class Search:
             )
         return device.mutation
 
-    def _check_several(self, names: list[str]) -> None:
-        """Raises ValueError if the method is told one score only."""
+    def _check_told(self, search: "SearchKind", method: str, names: list[str]) -> None:
+        """Raises ValueError if a method is not told just these scores."""
         from jaxproxy.search import SEARCHES
 
-        method = self.method.partition("(")[0].strip()
-        told = {
-            name
-            for name, search in SEARCHES.items()
-            if "scores" in inspect.signature(search).parameters
-        }
-        if method in SEARCHES and method not in told:
-            raise ValueError(
-                f"{method} is told one score, not {names}; choose one proxy, or a "
-                f"search of several: {sorted(told)}"
-            )
+        if search.scores == len(names):
+            return
+        several = [n for n in SEARCHES if {"scores", "objectives"} & _options_of(n)]
+        told = "one score" if search.scores == 1 else f"{search.scores} scores"
+        raise ValueError(
+            f"{method} is told {told}, not {names}; choose as many proxies, or a "
+            f"search of several: {sorted(several)}"
+        )
 
     def _named_limits(self) -> dict[str, Any]:
         names = ("max_params", "max_macs", "max_latency")
@@ -196,6 +228,14 @@ class Search:
         return Budget(params, _size("--max-macs", self.max_macs), costs, most)
 
 
+def _options_of(method: str) -> set[str]:
+    """Returns the names of a search's options, none if there is no such search."""
+    from jaxproxy.search import SEARCHES
+
+    factory = SEARCHES.get(method.partition("(")[0].strip())
+    return set() if factory is None else {*inspect.signature(factory).parameters}
+
+
 def _size(option: str, text: str | None) -> int | None:
     """Returns the number of a text such as ``300M``.
 
@@ -213,36 +253,6 @@ def _size(option: str, text: str | None) -> int | None:
         raise ValueError(f"{option} is too large: {text!r}")
     scale = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}[match[2].lower()]
     return round(float(match[1]) * scale)
-
-
-def _winner(space: "Space", scorer: "Scorer", found: "LiveSearch") -> dict[str, Any]:
-    """Returns the record of what was found.
-
-    Raises:
-      ValueError: nothing had a score.
-    """
-    import numpy as np
-
-    names, core = [proxy.name for proxy in scorer.proxies], found.core
-    if not math.isfinite(core.fitness):
-        raise ValueError(
-            f"none of {int(core.told)} architectures has a valid score by "
-            f"{' and '.join(names)}"
-        )
-    code = np.asarray(core.code)
-    arch, table = space.to_str(code), found.run.table(["arch", *names])
-    row = table["arch"].to_pylist().index(arch)
-    # As they are stored: the search knows them in float32.
-    scores = {name: table[name][row].as_py() for name in names}
-    counts_macs = space.counts is not None and space.counts.macs is not None
-    several = {"score": float(core.fitness), "scores": scores}
-    return {
-        "arch": arch,
-        **(several if len(names) > 1 else {"score": scores[names[0]]}),
-        "params": int(space.num_params(code)),
-        "macs": int(space.num_macs(code)) if counts_macs else None,
-        "evaluations": int(core.told),
-    }
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ used, so that ``jaxproxy --help`` answers at once.
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
@@ -31,6 +32,8 @@ class Simulate:
         str | None, arg(metavar="FILE.csv:COLUMN", help_behavior_hint="")
     ] = None
     """Scores of a proxy, whose best of 3000 each search evaluates first, as well."""
+    features: Annotated[Path | None, arg(metavar="RUN", help_behavior_hint="")] = None
+    """Run folder with scores of the whole space, whose columns rerank fits."""
     runs: int = 500
     """Runs of each search."""
     seed: int = 0
@@ -49,6 +52,7 @@ class Simulate:
         from jaxproxy.analysis import load_truth, simulated, simulations
         from jaxproxy.cli._tables import simulated_tables
         from jaxproxy.cli._words import to_json
+        from jaxproxy.runs import Run
         from jaxproxy.spaces import parse_space
 
         found = {
@@ -61,6 +65,7 @@ class Simulate:
                 budget=self.budget,
                 runs=self.runs,
                 warm=None if self.warm_up is None else load_truth(self.warm_up),
+                features=None if self.features is None else Run.open(self.features),
                 seed=self.seed,
             )
         }

@@ -32,6 +32,8 @@ class LiveSearch(NamedTuple):
     """All that was scored, in the order of asking."""
     core: Core
     """The best, and how much was told and refused."""
+    search: Search
+    """What asked."""
 
 
 def search_live(
@@ -80,7 +82,7 @@ def search_live(
     numbers = {"budget": budget, "seed": seed, "together": together}
     request = {"search": {**(settings or {}), **numbers}}
     run = Run.create(out, make_manifest(scorer, request))
-    return LiveSearch(run, _search_parts(steps, run, budget, seed))
+    return LiveSearch(run, _search_parts(steps, run, budget, seed), search)
 
 
 def _search_parts(steps: "_Steps", run: Run, budget: int, seed: int) -> Core:

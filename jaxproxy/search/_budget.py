@@ -104,23 +104,36 @@ def _asked(space: Space, budget: Budget) -> Callable[[Array], Array]:
     return allowed
 
 
-def make_cost(space: Space) -> Callable[[Array], Array]:
-    """Returns what counts the multiply-adds of a code int32[G], or its parameters.
+def make_cost(
+    space: Space, costs: Mapping[str, float] | None = None
+) -> Callable[[Array], Array]:
+    """Returns what says the cost of a code int32[G], float32[], infinite for none.
 
-    In float32[], by the device or by asking the host, which has infinity for what is no
-    architecture. Parameters are for spaces that do not count multiply-adds.
+    That is its cost by a table from architecture strings. Without a table it is its
+    multiply-adds, by the device or by asking the host, or its parameters where the
+    space does not count multiply-adds.
+
+    Raises:
+      ValueError: a table without any cost.
     """
     device = space.on_device
-    if device is not None:
+    if costs is None and device is not None:
         return lambda code: device.macs(code).astype(jnp.float32)
-    counted = space.counts is not None and space.counts.macs is not None
+    if costs is not None and not costs:
+        raise ValueError("a table of costs has at least one architecture")
+
+    def count(codes: np.ndarray) -> np.ndarray:
+        if costs is not None:
+            found = (costs.get(space.to_str(code), np.inf) for code in codes)
+            return np.fromiter(found, float)
+        macs = space.counts is not None and space.counts.macs is not None
+        return np.asarray(space.num_macs(codes) if macs else space.num_params(codes))
 
     def ask(codes: np.ndarray) -> np.ndarray:
         rows = np.asarray(codes).reshape(-1, len(space.choices))
-        good, costs = np.asarray(space.valid(rows), bool), np.full(len(rows), np.inf)
-        count = space.num_macs if counted else space.num_params
-        costs[good] = count(rows[good])
-        return costs.reshape(np.shape(codes)[:-1]).astype(np.float32)
+        good, values = np.asarray(space.valid(rows), bool), np.full(len(rows), np.inf)
+        values[good] = count(rows[good])
+        return values.reshape(np.shape(codes)[:-1]).astype(np.float32)
 
     def cost(code: Array) -> Array:
         shape = jax.ShapeDtypeStruct((), jnp.float32)

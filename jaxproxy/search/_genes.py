@@ -5,7 +5,7 @@ time, is here a function of uniform random numbers that can be jitted and vmappe
 that a whole search is one program.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -153,7 +153,7 @@ def make_genes(
     budget: Budget | None = None,
     allowed: Callable[[Array], Array] | None = None,
     rates: Sequence[float] | None = None,
-    cost: Callable[[Array], Array] | None = None,
+    cost: Callable[[Array], Array] | Mapping[str, float] | None = None,
     mutation: Callable[[Array, Array], Array] | None = None,
 ) -> Genes:
     """Returns the genes of a space for the searches of this package.
@@ -170,9 +170,10 @@ def make_genes(
       rates: probability of each gene to be the one that a mutation changes, summing to
         one; None for equal ones. The evolution of NAS-Bench-201's authors draws a node
         and then one of its edges: ``(1/3, 1/6, 1/6, 1/9, 1/9, 1/9)``.
-      cost: code int32[G] -> float[], not negative, in terms of ``jax.numpy``; by
-        default the multiply-adds, asked of the host, or the parameters where the space
-        does not count those.
+      cost: code int32[G] -> float[], not negative, in terms of ``jax.numpy``; or
+        architecture string -> cost, such as a measured latency, infinite for what is
+        not there; by default the multiply-adds, asked of the host, or the parameters
+        where the space does not count those.
       mutation: (key, code int32[G]) -> code int32[G], in terms of ``jax.numpy``: what a
         mutation is, in place of one gene of another value. That of ZenNAS is
         :func:`~jaxproxy.spaces.mobilenetv2_mutation`.
@@ -204,7 +205,8 @@ def make_genes(
                 f"0 for genes without a choice; got {list(rates)}"
             )
     named = None if rates is None else tuple(rates)
-    cost = cost or make_cost(space)
+    if not callable(cost):
+        cost = make_cost(space, cost)
     return Genes(space.choices, allowed, named, sampler, cost, mutation)
 
 

@@ -128,7 +128,8 @@ def _fronts(
             state.num_told == pool, _next_generation, lambda s: s, state
         )
 
-    return Search(init, ask, tell, scores=objectives - (cost is not None))
+    scores = objectives - (cost is not None)
+    return Search(init, ask, tell, scores=scores, objectives=objectives)
 
 
 def _next_generation(state: _State) -> _State:

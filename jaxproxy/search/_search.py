@@ -32,6 +32,9 @@ class Search(NamedTuple):
     scores: int = 1
     """How many fitnesses an architecture is told with: float[] for one, float[scores]
     for several. Where one of several is not finite, none of them counts."""
+    objectives: int = 1
+    """How many are weighed against each other: of the scores that it is told, and one
+    more where the cost of the genes is the last. More than one if it seeks a front."""
 
 
 class Core(NamedTuple):

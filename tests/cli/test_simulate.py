@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.command_line import CODES, SPACE, command, failed
+from helpers.command_line import CODES, SPACE, command, failed, score_counts
 
 SIZES = SPACE.num_params(CODES)
 
@@ -60,6 +60,30 @@ def test_table_and_figure(
     printed = capsys.readouterr().out
     assert "local_search" in printed and "after 12" in printed
     assert "<svg" in figure.read_text()
+
+
+def test_rerank_fits_the_columns_of_a_run(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archs = tmp_path / "archs.txt"
+    archs.write_text("".join(f"{SPACE.to_str(code)}\n" for code in CODES[::-1]))
+    run = tmp_path / "run"
+    assert score_counts(run, "--archs", archs) == 0
+    capsys.readouterr()
+    options = ("--methods", "rerank(first=5,most=20)", "--budget", 20, "--runs", 3)
+    means = []
+    for features in ((), ("--features", run)):
+        assert _simulate(table, *options, *features, "--json") == 0
+        records = json.loads(capsys.readouterr().out)
+        means.append([r["mean"] for r in records if r["truth"] == "params"][-1])
+    # Parameters say nearly all about what is seen, so that the largest is soon found.
+    most = SIZES.max() / 1e6
+    assert np.isclose(means[1], most) and means[0] < means[1]
+    few = tmp_path / "few"
+    assert score_counts(few, "--sample", 50) == 0
+    capsys.readouterr()
+    line = failed(capsys, _simulate(table, *options, "--features", few))
+    assert "of the 15625 architectures of nasbench201, such as" in line
 
 
 @pytest.mark.parametrize(

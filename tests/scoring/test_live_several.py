@@ -155,7 +155,7 @@ def test_command_of_a_start_and_a_mutation(
         ),
         (
             ("--method", "az_nas_evolution(scores=2)", "--proxy", "params"),
-            "this search is told 2 scores, not ['params']",
+            "az_nas_evolution(scores=2) is told 2 scores, not ['params']",
         ),
         (("--proxy", "params", "nothing"), "unknown proxy 'nothing'"),
         (("--proxy", "params", "params"), "params"),
@@ -185,4 +185,4 @@ def test_an_ensemble_is_its_components(
     code = command("search", "nasbench201", *options, "--out", tmp_path / "run")
     line = failed(capsys, code)
     assert "['macs', 'az_expressivity', 'az_progressivity', 'az_trainability']" in line
-    assert "['az_nas_evolution']" in line
+    assert "['az_nas_evolution', 'nsga2']" in line
