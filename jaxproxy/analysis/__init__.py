@@ -53,7 +53,12 @@ from jaxproxy.analysis._rank import (
     top_overlap,
 )
 from jaxproxy.analysis._rescore import rescore, stored_readings
-from jaxproxy.analysis._simulation import Simulated, simulated, simulations
+from jaxproxy.analysis._simulation import (
+    Simulated,
+    named_searches,
+    simulated,
+    simulations,
+)
 from jaxproxy.analysis._truth import Truth, load_truth
 
 __all__ = [
@@ -91,6 +96,7 @@ __all__ = [
     "load_truth",
     "log_rank_sum",
     "matrix",
+    "named_searches",
     "ndcg",
     "partial_spearman",
     "propose",

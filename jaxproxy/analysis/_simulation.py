@@ -13,7 +13,6 @@ from jaxproxy.runs import Run
 from jaxproxy.search import (
     SEARCHES,
     Curves,
-    Genes,
     Search,
     curves,
     look_up,
@@ -43,47 +42,40 @@ class Simulated(NamedTuple):
 
 def simulations(
     space: Space,
-    methods: Sequence[str],
+    methods: Sequence[str] | Mapping[str, Search],
     seen: Truth,
     truths: Sequence[Truth],
     *,
     budget: int = 300,
     runs: int = 500,
     warm: Truth | None = None,
-    features: Run | None = None,
     seed: int = 0,
 ) -> Iterator[tuple[str, str, Curves]]:
     """Yields what many runs of searches find on tables: method, truth, curves.
 
     Args:
       space: all of whose codes are architectures, few enough to be listed.
-      methods: names of searches with their options, as in ``SEARCHES``.
+      methods: names of searches with their options, as in ``SEARCHES``, or searches by
+        name, such as those of :func:`named_searches`.
       seen: what a search is told.
       truths: what is reported.
       budget: evaluations of a run.
       runs: of each search.
       warm: scores of a proxy: each search is run a second time, and asks first for what
         is best by it. Architectures without a score come last.
-      features: a run that scored the whole space, whose columns ``rerank`` fits; the
-        genes themselves where there is none.
       seed: of all runs.
 
     Raises:
       ValueError: an unknown search or option, a space that cannot be listed, a table
         that lacks architectures, or numbers below one.
     """
-    if space.enumerate is None or space.constraint is not None:
-        raise ValueError(
-            f"{space.name} is too large, or has too few architectures among its codes, "
-            "for a table of all"
-        )
+    codes = _all_codes(space)
     if not truths or not methods:
         raise ValueError("give at least one method, and one truth to report")
-    genes, codes = make_genes(space), space.enumerate()
+    genes = make_genes(space)
     archs = [space.to_str(code) for code in codes]
-    order = table_rows(genes, codes)
-    fitted = None if features is None else _columns(space, archs, features)[order]
-    searches = dict(_searches(methods, genes, fitted))
+    given = isinstance(methods, Mapping)
+    searches = dict(methods) if given else named_searches(space, methods)
     values = {t.name: _column(space, archs, t) for t in truths}
     told = _column(space, archs, seen)
     if warm is not None:
@@ -99,11 +91,41 @@ def simulations(
             )
             for name, search in searches.items()
         }
+    order = table_rows(genes, codes)
     for name, search in searches.items():
         key = jax.random.key(seed)
         ranks = simulate(search, genes, told[order], budget=budget, runs=runs, key=key)
         for truth, column in values.items():
             yield name, truth, curves(ranks, told[order], column[order])
+
+
+def named_searches(
+    space: Space, methods: Sequence[str], features: Run | None = None
+) -> dict[str, Search]:
+    """Returns searches of a space by their names with options.
+
+    Args:
+      space: all of whose codes are architectures, few enough to be listed.
+      methods: names of searches with their options, as in ``SEARCHES``.
+      features: a run that scored the whole space, whose columns ``rerank`` fits; the
+        genes themselves where there is none.
+
+    Raises:
+      ValueError: an unknown search or option, a space that cannot be listed, or a run
+        that lacks architectures.
+    """
+    genes, codes, table = make_genes(space), _all_codes(space), None
+    if features is not None:
+        archs = [space.to_str(code) for code in codes]
+        table = _columns(space, archs, features)[table_rows(genes, codes)]
+    searches = {}
+    for text in methods:
+        given: dict[str, Any] = {"genes": genes}
+        if table is not None and text.partition("(")[0].strip() == "rerank":
+            given["features"] = table
+        search, name = make(text, SEARCHES, "method", **given)
+        searches[name] = search
+    return searches
 
 
 def simulated(found: Mapping[tuple[str, str], Curves]) -> list[Simulated]:
@@ -124,16 +146,18 @@ def simulated(found: Mapping[tuple[str, str], Curves]) -> list[Simulated]:
     return records
 
 
-def _searches(
-    methods: Sequence[str], genes: Genes, features: np.ndarray | None
-) -> Iterator[tuple[str, Search]]:
-    """Yields name and search; features are by rank, for those that fit them."""
-    for text in methods:
-        given: dict[str, Any] = {"genes": genes}
-        if features is not None and text.partition("(")[0].strip() == "rerank":
-            given["features"] = features
-        search, name = make(text, SEARCHES, "method", **given)
-        yield name, search
+def _all_codes(space: Space) -> np.ndarray:
+    """Returns the codes int32[N, G] of all architectures.
+
+    Raises:
+      ValueError: there are too many, or codes that are none.
+    """
+    if space.enumerate is None or space.constraint is not None:
+        raise ValueError(
+            f"{space.name} is too large, or has too few architectures among its codes, "
+            "for a table of all"
+        )
+    return space.enumerate()
 
 
 def _columns(space: Space, archs: Sequence[str], run: Run) -> np.ndarray:

@@ -49,23 +49,24 @@ class Simulate:
         from jaxproxy.startup import set_up_jax
 
         set_up_jax()
-        from jaxproxy.analysis import load_truth, simulated, simulations
+        from jaxproxy.analysis import load_truth, named_searches, simulated, simulations
         from jaxproxy.cli._tables import simulated_tables
         from jaxproxy.cli._words import to_json
         from jaxproxy.runs import Run
         from jaxproxy.spaces import parse_space
 
+        space = parse_space(self.space)
+        features = None if self.features is None else Run.open(self.features)
         found = {
             (method, truth): curve
             for method, truth, curve in simulations(
-                parse_space(self.space),
-                self.methods,
+                space,
+                named_searches(space, self.methods, features),
                 load_truth(self.seen),
                 [load_truth(spec) for spec in self.truth],
                 budget=self.budget,
                 runs=self.runs,
                 warm=None if self.warm_up is None else load_truth(self.warm_up),
-                features=None if self.features is None else Run.open(self.features),
                 seed=self.seed,
             )
         }

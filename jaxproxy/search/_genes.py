@@ -170,10 +170,9 @@ def make_genes(
       rates: probability of each gene to be the one that a mutation changes, summing to
         one; None for equal ones. The evolution of NAS-Bench-201's authors draws a node
         and then one of its edges: ``(1/3, 1/6, 1/6, 1/9, 1/9, 1/9)``.
-      cost: code int32[G] -> float[], not negative, in terms of ``jax.numpy``; or
-        architecture string -> cost, such as a measured latency, infinite for what is
-        not there; by default the multiply-adds, asked of the host, or the parameters
-        where the space does not count those.
+      cost: code int32[G] -> float[], not negative, in terms of ``jax.numpy``; or string
+        -> cost, such as a latency, infinite for what is not there; by default the
+        multiply-adds, or the parameters where the space does not count those.
       mutation: (key, code int32[G]) -> code int32[G], in terms of ``jax.numpy``: what a
         mutation is, in place of one gene of another value. That of ZenNAS is
         :func:`~jaxproxy.spaces.mobilenetv2_mutation`.

@@ -70,7 +70,7 @@ def test_rerank_fits_the_columns_of_a_run(
     run = tmp_path / "run"
     assert score_counts(run, "--archs", archs) == 0
     capsys.readouterr()
-    options = ("--methods", "rerank(first=5,most=20)", "--budget", 20, "--runs", 3)
+    options = ("--methods", "rerank(first=5,most=14)", "--budget", 14, "--runs", 4)
     means = []
     for features in ((), ("--features", run)):
         assert _simulate(table, *options, *features, "--json") == 0
