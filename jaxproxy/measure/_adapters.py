@@ -170,7 +170,7 @@ def network_from_linen(
         jax.eval_shape(module.init, jax.random.key(0), x)
 
     def init(key: Array) -> Params:
-        variables = linen.unbox(module.init(key, x))
+        variables = {"params": {}, **linen.unbox(module.init(key, x))}
         params = draw_weights(weights, key, variables["params"], layers)
         return {**variables, "params": params}
 

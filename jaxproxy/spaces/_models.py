@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen, nnx
 from jax import Array
-from jax.extend import core
 
 from jaxproxy.measure import (
     MeterSet,
@@ -19,9 +18,11 @@ from jaxproxy.measure import (
     network_from_linen,
     network_from_nnx,
 )
+from jaxproxy.spaces._macs import count_macs
 from jaxproxy.spaces._mode import Mode
 from jaxproxy.spaces._records import Counts, Task
 from jaxproxy.spaces._space import Space
+from jaxproxy.spaces._structure import structure
 from jaxproxy.types import Fidelity
 
 Model = linen.Module | nnx.Module | Callable[[nnx.Rngs], nnx.Module]
@@ -127,15 +128,14 @@ def anatomy(name: str, model: Model, x: Array) -> Anatomy:
             "input, not logits float[1, K]"
         )
     sizes = [math.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"])]
-    constants = [np.asarray(c).tobytes() for c in closed.consts]
     return Anatomy(
         num_params=sum(sizes),
         num_tensors=len(sizes),
-        num_macs=_macs(closed.jaxpr),
+        num_macs=count_macs(closed.jaxpr),
         num_classes=logits.shape[1],
         # The last two are tapped by the reader, and without normalisation.
         kinds=frozenset({*taps[-1].recorder.kinds, "logits", "log_scale"}),
-        structure=f"{closed.jaxpr}{constants}{jax.tree.structure(variables)}",
+        structure=structure(closed, apply, variables, one),
     )
 
 
@@ -202,27 +202,3 @@ def _choice(networks: list[Network]) -> Network:
         return jax.tree.map(lambda leaf: leaf[code[0]], params)
 
     return Network(init, networks[0].apply, choose=choose)
-
-
-def _macs(jaxpr: Any) -> int:
-    """Multiply-adds of a program's convolutions and matrix products."""
-    total = 0
-    for eqn in jaxpr.eqns:
-        name, params = eqn.primitive.name, eqn.params
-        if name == "conv_general_dilated":
-            kernel, out = eqn.invars[1].aval.shape, eqn.outvars[0].aval.shape
-            features = kernel[params["dimension_numbers"].rhs_spec[0]]
-            total += math.prod(out) * math.prod(kernel) // features
-        elif name == "dot_general":
-            left, contracted = (
-                eqn.invars[0].aval.shape,
-                params["dimension_numbers"][0][0],
-            )
-            depth = math.prod(left[axis] for axis in contracted)
-            total += math.prod(eqn.outvars[0].aval.shape) * depth
-        elif name == "cond":
-            total += max(_macs(branch.jaxpr) for branch in params["branches"])
-        else:
-            times = params.get("length", 1) if name == "scan" else 1
-            total += times * sum(map(_macs, core.jaxprs_in_params(params)))
-    return total
