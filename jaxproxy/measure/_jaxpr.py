@@ -68,14 +68,34 @@ def tap_jaxpr(
       *args: pytrees of arrays.
 
     Raises:
-      ValueError: a tag inside a loop, vmap, remat or function with a gradient of its
-        own, which its reading cannot leave; or as the tap.
+      ValueError: several outputs; a tag inside a loop, vmap, remat or function with a
+        gradient of its own, which its reading cannot leave; or as the tap.
     """
     tags = Tags()
-    closed = jax.make_jaxpr(lambda *args: function(tags, *args))(*args)
+    closed, shapes = jax.make_jaxpr(
+        lambda *args: function(tags, *args), return_shape=True
+    )(*args)
+    if len(closed.out_avals) != 1:
+        raise ValueError(
+            f"the model gives {_described(shapes)}, not one array of logits; give a "
+            "module that calls it and returns its logits"
+        )
     program = _Program(closed, 0, tags.named, switch)
     (output,) = program.run(jax.tree.leaves(args), tap)
     return output
+
+
+def _described(shapes: Any) -> str:
+    """Returns the tree of outputs in words: ``(float32[4, 8], {'a': float32[4]})``."""
+    return str(jax.tree.map(_Shape, shapes))
+
+
+class _Shape:
+    def __init__(self, shape: jax.ShapeDtypeStruct) -> None:
+        self.text = f"{shape.dtype}{list(shape.shape)}"
+
+    def __repr__(self) -> str:
+        return self.text
 
 
 class _Program(NamedTuple):

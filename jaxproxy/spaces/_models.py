@@ -1,6 +1,7 @@
 """Anybody's Flax model as a search space of one architecture."""
 
 import functools
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -46,7 +47,13 @@ class Anatomy(NamedTuple):
     """Its program; models of equal structure differ in their weights only."""
 
 
-def from_linen(module: linen.Module, x: Array, *, name: str = "model") -> Space:
+def from_linen(
+    module: linen.Module,
+    x: Array,
+    *,
+    name: str = "model",
+    call: Mapping[str, Any] | None = None,
+) -> Space:
     """The space whose one architecture is a Linen module, used as it is.
 
     Layers, normalisations, ``jax.nn.relu`` and the input are tapped, so every proxy
@@ -54,16 +61,16 @@ def from_linen(module: linen.Module, x: Array, *, name: str = "model") -> Space:
     the default weights gets those of the module's own initialisers.
 
     Args:
-      module: called as ``module(x)``, a training flag bound beforehand, with logits
-        float[B, K] as its output.
+      module: called as ``module(x, **call)``, with logits float[B, K] as its output.
       x: float[B, ...]; its shape without B is that of all inputs. Of a fidelity, only
         the batch size counts.
       name: string of the architecture.
+      call: keyword arguments of every call, such as ``{"train": True}``.
 
     Raises:
       ValueError: inputs that are not real numbers, or outputs that are not logits.
     """
-    return model_space({name: module}, x)
+    return model_space({name: module}, x, call=call)
 
 
 def from_nnx(
@@ -71,6 +78,7 @@ def from_nnx(
     x: Array,
     *,
     name: str = "model",
+    call: Mapping[str, Any] | None = None,
 ) -> Space:
     """The space whose one architecture is an NNX module, as :func:`from_linen`.
 
@@ -79,11 +87,12 @@ def from_nnx(
         then share.
       x: as in :func:`from_linen`.
       name: string of the architecture.
+      call: as in :func:`from_linen`.
 
     Raises:
       ValueError: as :func:`from_linen`.
     """
-    return model_space({name: make}, x)
+    return model_space({name: make}, x, call=call)
 
 
 def make_network(model: Model, x: Array, **modes: Any) -> Network:
@@ -96,23 +105,61 @@ def make_network(model: Model, x: Array, **modes: Any) -> Network:
     """
     if isinstance(model, linen.Module):
         return network_from_linen(model, x, **modes)
-    if not callable(model):
-        raise ValueError(
-            f"{model!r} is no model; give a Linen module, an NNX module, or a function "
-            "from nnx.Rngs to one"
-        )
+    _check_makes(model)
     return network_from_nnx(model, **modes)
 
 
-def anatomy(name: str, model: Model, x: Array) -> Anatomy:
-    """What can be said of a model for inputs shaped like ``x``.
+def _check_makes(model: Any) -> None:
+    """Raises ValueError unless this is an NNX module or makes one."""
+    if isinstance(model, nnx.Module):
+        return
+    forms = "a Linen module, an NNX module, or a function from nnx.Rngs to one"
+    if not callable(model):
+        raise ValueError(f"{model!r} is no model; give {forms}")
+    name = getattr(model, "__name__", repr(model))
+    if isinstance(model, type) and issubclass(model, linen.Module):
+        raise ValueError(f"{name} is a class; give an instance, as in {name}(...)")
+    if not _takes_rngs(model):
+        if isinstance(model, type) and issubclass(model, nnx.Module):
+            raise ValueError(
+                f"{name} is a class that cannot be called as {name}(rngs); give an "
+                f"instance, or lambda rngs: {name}(..., rngs=rngs)"
+            )
+        raise ValueError(f"{name} cannot be called with nnx.Rngs alone; give {forms}")
+    try:
+        made = nnx.eval_shape(lambda: model(nnx.Rngs(0)))
+    except Exception as error:
+        raise ValueError(
+            f"{name}(nnx.Rngs(0)) ends with {type(error).__name__}: {error}; "
+            f"give {forms}"
+        ) from error
+    if not isinstance(made, nnx.Module):
+        raise ValueError(f"{name} gives no NNX module; give {forms}")
+
+
+def _takes_rngs(model: Callable[..., Any]) -> bool:
+    # The call of a class of NNX takes anything, and hands it on.
+    function, *own = (model.__init__, None) if isinstance(model, type) else (model,)
+    try:
+        inspect.signature(function).bind(*own, None)
+    except TypeError:
+        return False
+    except ValueError:  # written in C: nobody knows
+        return True
+    return True
+
+
+def anatomy(
+    name: str, model: Model, x: Array, call: Mapping[str, Any] | None = None
+) -> Anatomy:
+    """What can be said of a model for inputs shaped like ``x``, called as ``call``.
 
     Raises:
       ValueError: as :func:`from_linen`, naming the model.
     """
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise ValueError(f"inputs of {name} must be real numbers, not {x.dtype}")
-    net = make_network(model, x)
+    net = make_network(model, x, call=call)
     variables = jax.eval_shape(net.init, jax.random.key(0))
     taps: list[Tap] = []
 
@@ -140,7 +187,10 @@ def anatomy(name: str, model: Model, x: Array) -> Anatomy:
 
 
 def model_space(
-    models: Mapping[str, Model], x: Array, known: Anatomy | None = None
+    models: Mapping[str, Model],
+    x: Array,
+    known: Anatomy | None = None,
+    call: Mapping[str, Any] | None = None,
 ) -> Space:
     """The space of models of one structure, each with weights of its own.
 
@@ -148,17 +198,19 @@ def model_space(
       models: name -> model, all of equal ``anatomy(...).structure``.
       x: as in :func:`from_linen`.
       known: their anatomy, if it is known.
+      call: as in :func:`from_linen`.
 
     Raises:
       ValueError: as :func:`from_linen`.
     """
     names, members = list(models), list(models.values())
-    known = known or anatomy(names[0], members[0], x)
+    known = known or anatomy(names[0], members[0], x, call)
 
     # Flax takes a while to make one, and every proxy's setup asks for it.
     @functools.cache
     def made(weights: str | None, norm: str) -> Network:
-        nets = [make_network(m, x, weights=weights, norm=norm) for m in members]
+        modes = {"weights": weights, "norm": norm, "call": call}
+        nets = [make_network(model, x, **modes) for model in members]
         return nets[0] if len(nets) == 1 else _choice(nets)
 
     def network(fidelity: Fidelity, mode: Mode) -> Network:
