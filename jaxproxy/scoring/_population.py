@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jax import Array
 
-from jaxproxy.measure import NetworkMeter
 from jaxproxy.proxies import Proxy, parse_proxy
+from jaxproxy.scoring._meaning import doubts_of, missing, partial_views, reach
 from jaxproxy.scoring._reasons import reason_of
 from jaxproxy.scoring._score import make_scorer
 from jaxproxy.spaces import Anatomy, Model, Space, anatomy, model_space
@@ -29,6 +29,10 @@ class Population(NamedTuple):
     """Proxy name -> model name -> why there is no score."""
     num_structures: int
     """Programs compiled: one for all models of a structure."""
+    doubts: dict[str, dict[str, str]]
+    """Proxy name -> model name -> why the score that there is means nothing."""
+    notes: dict[str, tuple[str, ...]]
+    """Model name -> what proxies do not see of the model, or saw otherwise."""
 
 
 def population(
@@ -69,6 +73,7 @@ def population(
     scores = {p.name: np.full(len(names), np.nan) for p in chosen}
     valid = {p.name: np.zeros(len(names), bool) for p in chosen}
     refused = {p.name: dict(unusable) for p in chosen}
+    doubts: dict[str, dict[str, str]] = {p.name: {} for p in chosen}
     options: dict[str, Any] = {
         "fidelity": Fidelity(width=1, cells=1, batch_size=len(x)),
         "seeds": seeds,
@@ -83,9 +88,21 @@ def population(
         for proxy, reason in reasons.items():
             refused[proxy] |= dict.fromkeys(members, reason)
         where = [names.index(name) for name in members]
-        for proxy, (values, means_anything) in measured.items():
-            scores[proxy][where], valid[proxy][where] = values, means_anything
-    return Population(names, scores, valid, refused, len(groups))
+        for proxy, result in measured.items():
+            scores[proxy][where] = result.scores
+            valid[proxy][where] = [not doubt for doubt in result.doubts]
+            told = zip(members, result.doubts, strict=True)
+            doubts[proxy] |= {name: doubt for name, doubt in told if doubt}
+    notes = {name: _notes(name, found) for name, found in known.items()}
+    return Population(names, scores, valid, refused, len(groups), doubts, notes)
+
+
+def _notes(name: str, found: Anatomy) -> tuple[str, ...]:
+    """What proxies do not see of a model; logged too."""
+    notes = partial_views(found)
+    for note in notes:
+        _LOGGER.warning("%s: %s", name, note)
+    return notes
 
 
 def _named(models: Mapping[str, Model] | Sequence[Model]) -> Mapping[str, Model]:
@@ -128,61 +145,67 @@ def _known(
     return known, unusable
 
 
-_Measured = dict[str, tuple[np.ndarray, np.ndarray]]
-"""Proxy name -> scores float64[n], averaged over seeds, and bool[n] if valid."""
+class _Scores(NamedTuple):
+    scores: np.ndarray
+    """float64[n], averaged over seeds."""
+    doubts: list[str]
+    """Why each of the n means nothing; empty if it is valid."""
 
 
 def _measured(
     space: Space, found: Anatomy, proxies: Sequence[Proxy], options: dict[str, Any]
-) -> tuple[_Measured, dict[str, str]]:
+) -> tuple[dict[str, _Scores], dict[str, str]]:
     """What the proxies that apply give, and why the others do not."""
-    reasons = {p.name: _missing(p, found) for p in proxies}
+    size = options["fidelity"].batch_size
+    reasons = {p.name: missing(p, found, size) for p in proxies}
     for proxy in _without(proxies, reasons):
         reasons[proxy.name] = _complaint(space, [proxy], options, trace=False)
     if _complaint(space, _without(proxies, reasons), options):
         for proxy in _without(proxies, reasons):
             reasons[proxy.name] = _complaint(space, [proxy], options)
-    measured: _Measured = {}
+    measured: dict[str, _Scores] = {}
     left = _without(proxies, reasons)
     # What fails only when it is run fails alone.
-    if left and _run(space, left, options, measured):
+    if left and _run(space, left, options, found, measured):
         for proxy in left:
-            reasons[proxy.name] = _run(space, [proxy], options, measured)
+            reasons[proxy.name] = _run(space, [proxy], options, found, measured)
     return measured, {name: reason for name, reason in reasons.items() if reason}
 
 
 def _run(
-    space: Space, proxies: Sequence[Proxy], options: dict[str, Any], into: _Measured
+    space: Space,
+    proxies: Sequence[Proxy],
+    options: dict[str, Any],
+    found: Anatomy,
+    into: dict[str, _Scores],
 ) -> str:
     """Scores the models of a space; returns why that failed, or nothing."""
     codes = np.arange(space.num_archs, dtype=np.int32)[:, None]
+    reaches = {proxy.name: reach(proxy, found) for proxy in proxies}
+    others = {one.name: one for ones in reaches.values() for one in ones}
     try:
-        scorer = make_scorer(space, proxies, block_size=len(codes), **options)
-        found = scorer.score(codes)
-        for proxy, values in found.scores.items():
-            into[proxy] = values.mean(1), found.valid[proxy].all(1)
-        for proxy, values in scorer.counts(codes).items():
-            into[proxy] = values, np.isfinite(values)
+        scorer = make_scorer(
+            space, [*proxies, *others.values()], block_size=len(codes), **options
+        )
+        block = scorer.score(codes)
+        counts = scorer.counts(codes)
     except MemoryError:
         raise
     except Exception as error:
         return reason_of(error)
+    for proxy in proxies:
+        if proxy.name in counts:
+            values = counts[proxy.name][:, None]
+            valid = np.isfinite(values)
+        else:
+            values, valid = block.scores[proxy.name], block.valid[proxy.name]
+        reached = [block.scores[one.name] for one in reaches[proxy.name]]
+        into[proxy.name] = _Scores(values.mean(1), doubts_of(values, valid, reached))
     return ""
 
 
 def _without(proxies: Sequence[Proxy], reasons: dict[str, str]) -> list[Proxy]:
     return [proxy for proxy in proxies if not reasons[proxy.name]]
-
-
-def _missing(proxy: Proxy, found: Anatomy) -> str:
-    """What a proxy reads and the model does not have."""
-    for meter in proxy.meters:
-        if isinstance(meter, NetworkMeter) and meter.needs_blocks:
-            return "it needs a network in blocks, which a plain model is not"
-        kinds = getattr(meter, "kinds", ())
-        if kinds and not found.kinds & set(kinds):
-            return f"it reads taps of kinds {kinds}, and the model has none"
-    return ""
 
 
 def _complaint(

@@ -45,6 +45,12 @@ class Anatomy(NamedTuple):
     """Of its taps."""
     structure: str
     """Its program; models of equal structure differ in their weights only."""
+    num_normalised: int | None
+    """Fewest values of one image that a BatchNorm has for a channel, if any has."""
+    matrices: tuple[str, ...]
+    """Names of parameter tensors of two axes or more."""
+    uncounted: tuple[str, ...]
+    """Those of them that are in no layer that is known, so that few proxies count."""
 
 
 def from_linen(
@@ -161,10 +167,10 @@ def anatomy(
         raise ValueError(f"inputs of {name} must be real numbers, not {x.dtype}")
     net = make_network(model, x, call=call)
     variables = jax.eval_shape(net.init, jax.random.key(0))
-    taps: list[Tap] = []
+    taps: list[_Watch] = []
 
     def apply(variables: Any, x: Array) -> Array:
-        taps.append(Tap(MeterSet(())))
+        taps.append(_Watch())
         return net.apply(variables, x, None, taps[-1])
 
     one = jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype)
@@ -174,6 +180,7 @@ def anatomy(
             f"the output of {name} is {logits.dtype}{list(logits.shape)} for one "
             "input, not logits float[1, K]"
         )
+    seen = taps[-1]
     sizes = [math.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"])]
     return Anatomy(
         num_params=sum(sizes),
@@ -181,9 +188,35 @@ def anatomy(
         num_macs=count_macs(closed.jaxpr),
         num_classes=logits.shape[1],
         # The last two are tapped by the reader, and without normalisation.
-        kinds=frozenset({*taps[-1].recorder.kinds, "logits", "log_scale"}),
+        kinds=frozenset({*seen.recorder.kinds, "logits", "log_scale"}),
+        num_normalised=min(seen.normalised, default=None),
+        matrices=tuple(seen.matrices),
+        uncounted=tuple(n for n, kind in seen.matrices.items() if kind == "other_w"),
         structure=structure(closed, apply, variables, one),
     )
+
+
+class _Watch(Tap):
+    """Notes what passes, and measures nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(MeterSet(()))
+        self.normalised: list[int] = []
+        self.matrices: dict[str, str] = {}
+
+    def __call__(
+        self, name: str, x: Array, kind: str = "activation", live: Array | None = None
+    ) -> Array:
+        if kind == "bn":
+            self.normalised.append(math.prod(x.shape[1:-1]))
+        return super().__call__(name, x, kind, live)
+
+    def parameter(
+        self, name: str, weight: Array, kind: str, size: Array | None = None
+    ) -> Array:
+        if kind.endswith("_w") and weight.ndim > 1:
+            self.matrices[name] = kind
+        return super().parameter(name, weight, kind, size)
 
 
 def model_space(
