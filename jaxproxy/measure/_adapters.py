@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import linen, nnx
 from jax import Array
 
@@ -178,9 +179,12 @@ def network_from_linen(
     layers: dict[Any, Layer] = {}
 
     def note(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
+        output = call(*args, **kwargs)
         if layer := find_layer(context.module):
-            layers[context.module.path] = layer
-        return call(*args, **kwargs)
+            own = linen.unbox(context.module.variables.get("params", {}))
+            shapes = tuple((name, jnp.shape(w)) for name, w in own.items())
+            layers[context.module.path] = layer._replace(shapes=shapes)
+        return output
 
     with linen.intercept_methods(note):
         jax.eval_shape(partial(module.init, **keywords), jax.random.key(0), x)

@@ -64,7 +64,8 @@ def from_linen(
 
     Layers, normalisations, ``jax.nn.relu`` and the input are tapped, so every proxy
     applies that reads no cells, stages or features before pooling. A proxy that wants
-    the default weights gets those of the module's own initialisers.
+    the default weights gets those of the module's own initialisers. BatchNorm is in the
+    mode of the setup, whatever that of the module.
 
     Args:
       module: called as ``module(x, **call)``, with logits float[B, K] as its output.
@@ -184,7 +185,7 @@ def anatomy(
     sizes = [math.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"])]
     return Anatomy(
         num_params=sum(sizes),
-        num_tensors=len(sizes),
+        num_tensors=seen.num_tensors,
         num_macs=count_macs(closed.jaxpr),
         num_classes=logits.shape[1],
         # The last two are tapped by the reader, and without normalisation.
@@ -203,6 +204,7 @@ class _Watch(Tap):
         super().__init__(MeterSet(()))
         self.normalised: list[int] = []
         self.matrices: dict[str, str] = {}
+        self.num_tensors = 0
 
     def __call__(
         self, name: str, x: Array, kind: str = "activation", live: Array | None = None
@@ -214,6 +216,7 @@ class _Watch(Tap):
     def parameter(
         self, name: str, weight: Array, kind: str, size: Array | None = None
     ) -> Array:
+        self.num_tensors += 1
         if kind.endswith("_w") and weight.ndim > 1:
             self.matrices[name] = kind
         return super().parameter(name, weight, kind, size)
