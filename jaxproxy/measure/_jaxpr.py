@@ -64,7 +64,12 @@ Switch = Callable[[Tap, Array, list[Any], Any], Any]
 
 
 def tap_jaxpr(
-    function: Callable[..., Array], tap: Tap, switch: Switch, *args: Any
+    function: Callable[..., Array],
+    tap: Tap,
+    switch: Switch,
+    variables: Any,
+    x: Array,
+    *args: Any,
 ) -> Array:
     """Returns ``function(tags, *args)``, with what it tags and its rectifiers tapped.
 
@@ -76,14 +81,16 @@ def tap_jaxpr(
       function: gives one array.
       tap: for the values.
       switch: (tap, index, branches, operand) -> output, which taps can cross.
-      *args: pytrees of arrays.
+      variables: a pytree of arrays, the first argument.
+      x: float[B, ...], the second.
+      *args: pytrees of arrays, the others.
 
     Raises:
       ValueError: several outputs; a tag inside a loop of unknown length, vmap or
         function with a gradient of its own, which its reading cannot leave; or as the
         tap.
     """
-    tags = Tags()
+    tags, args = Tags(), (variables, x, *args)
     closed, shapes = jax.make_jaxpr(
         lambda *args: function(tags, *args), return_shape=True
     )(*args)
@@ -92,7 +99,7 @@ def tap_jaxpr(
             f"the model gives {_described(shapes)}, not one array of logits; give a "
             "module that calls it and returns its logits"
         )
-    program = _Program(closed, 0, tags.named, switch)
+    program = _Program(closed, 0, tags.named, switch, len(x))
     (output,) = program.run(jax.tree.leaves(args), tap)
     return output
 
@@ -118,6 +125,7 @@ class _Program(NamedTuple):
     """Number of its first rectifier: ``relu.3`` if three come before."""
     named: list[_Tag]
     switch: Switch
+    num_images: int
     steps: tuple[int, ...] = ()
     """Of the loops that it is inside of."""
 
@@ -169,19 +177,35 @@ class _Program(NamedTuple):
         """Returns the first output of an operation, which may have a name."""
         tag = _tag_of(eqn, self.named)
         if tag is not None:
-            if value.shape != tag.shape:
+            if value.shape != tag.shape or self._has_other_rows(value, tag):
                 meters = tap.recorder.meters
                 if not any(meters.wants(p, tag.kind) for p in ("forward", "backward")):
                     return value
+                around = "loop" if self.steps else "vmap"
                 raise ValueError(
-                    f"the tap {tag.name!r} is inside a vmap of the model: its first "
-                    "axis may not be the images; build the model without it"
+                    f"the tap {tag.name!r} is inside a {around} of the model: its "
+                    "first axis may not be the images; build the model without it"
                 )
             name = ".".join([tag.name, *map(str, self.steps)])
             return (tap.parameter if tag.parameter else tap)(name, value, tag.kind)
         if is_rectifier(eqn):
+            rectified = _Tag("relu", "relu", parameter=False)
+            if self._has_other_rows(value, rectified):
+                raise ValueError(
+                    "a rectifier is inside a loop of the model: its first axis may not "
+                    "be the images; build the model without it"
+                )
             return tap(f"relu.{number}", value, "relu")
         return value
+
+    def _has_other_rows(self, value: Any, tag: _Tag) -> bool:
+        """Returns whether the rows of a value in a loop are certainly not the images.
+
+        A loop of as many steps as images may be over them.
+        """
+        if tag.parameter or not self.steps:
+            return False
+        return value.shape[:1] != (self.num_images,)
 
     def _wanted_inside(self, eqn: Any, tap: Tap) -> str | None:
         """Returns the name of a tap inside an operation that is read, if there is one.
@@ -205,6 +229,11 @@ class _Program(NamedTuple):
     def _loop(self, eqn: Any, inputs: list[Any], number: int, tap: Tap) -> list[Any]:
         """Runs the steps of a ``scan`` one by one, with what is inside tapped."""
         body, params = eqn.params["jaxpr"], eqn.params
+        if params["length"] == self.num_images > 1:
+            raise ValueError(
+                f"a loop of the model has as many steps as there are images, "
+                f"{self.num_images}, and may be over them; give another number of them"
+            )
         num_consts, num_carry = params["num_consts"], params["num_carry"]
         consts, carry, xs = (
             inputs[:num_consts],

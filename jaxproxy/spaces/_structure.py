@@ -61,7 +61,9 @@ def _derivatives(
 
     def second(params: Any, x: Array, rest: Any) -> Any:
         # In reverse too, which rules for the reverse direction allow.
-        output, pull_back = jax.vjp(lambda *args: gradient(*args, rest), params, x)
+        output, pull_back = jax.vjp(
+            lambda params, x: gradient(params, x, rest), params, x
+        )
         return pull_back(jax.tree.map(jnp.ones_like, output))
 
     rest = {name: tree for name, tree in variables.items() if name != "params"}

@@ -211,3 +211,52 @@ def test_a_loop_of_functions() -> None:
         assert found.refused[proxy] == {}
         rolled, out = found.scores[proxy]
         assert rolled == pytest.approx(out, rel=1e-4), proxy
+
+
+class _OverImages(linen.Module):
+    @linen.compact
+    def __call__(self, x: Array) -> Array:
+        kernel = self.param("kernel", _waves, (D, 6))
+        x = jnp.repeat(x[:, None], 4, 1)  # as many pixels as images
+        y = jax.lax.map(lambda one: jax.nn.relu(one @ kernel), x)
+        return linen.Dense(2)(y.mean(1))
+
+
+def test_a_loop_over_images_is_not_read() -> None:
+    """Its rows are pixels, which would be taken for images."""
+    found = jaxproxy.population({"a": _OverImages()}, X, ["naswot", "l2_norm"])
+    assert "may be over them" in found.refused["naswot"]["a"]
+    assert not found.refused["l2_norm"]
+
+
+class _OverPixels(linen.Module):
+    """Steps of another axis than images, in a loop of another number."""
+
+    major: bool
+
+    @linen.compact
+    def __call__(self, x: Array) -> Array:
+        x = jnp.repeat(x[None], 7, 0)  # [7, B, D]
+        if self.major:
+            x = x.reshape(7, -1)
+        y = jax.lax.map(lambda one: jax.nn.relu(one), x)
+        return linen.Dense(2)(y[0].reshape(4, -1))
+
+
+def test_rows_of_a_loop_are_the_images() -> None:
+    """Or it is refused."""
+    models = {"images": _OverPixels(False), "flat": _OverPixels(True)}
+    x = jnp.zeros((4, D))
+
+    class Safe(linen.Module):
+        inner: Any
+
+        @linen.compact
+        def __call__(self, x: Array) -> Array:
+            return self.inner(jnp.resize(x, (4, D)))[: len(x)]
+
+    found = jaxproxy.population(
+        {name: Safe(model) for name, model in models.items()}, x, ["naswot"]
+    )
+    assert set(found.refused["naswot"]) == {"flat"}
+    assert "may not be the images" in found.refused["naswot"]["flat"]
