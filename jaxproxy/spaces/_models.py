@@ -193,7 +193,7 @@ def anatomy(
         num_normalised=min(seen.normalised, default=None),
         matrices=tuple(seen.matrices),
         uncounted=tuple(n for n, kind in seen.matrices.items() if kind == "other_w"),
-        structure=structure(closed, apply, variables, one),
+        structure=structure(closed, apply, variables, one, seen.passed),
     )
 
 
@@ -205,10 +205,12 @@ class _Watch(Tap):
         self.normalised: list[int] = []
         self.matrices: dict[str, str] = {}
         self.num_tensors = 0
+        self.passed: list[tuple[str, str]] = []
 
     def __call__(
         self, name: str, x: Array, kind: str = "activation", live: Array | None = None
     ) -> Array:
+        self.passed.append((name, kind))
         if kind == "bn":
             self.normalised.append(math.prod(x.shape[1:-1]))
         return super().__call__(name, x, kind, live)
@@ -216,6 +218,7 @@ class _Watch(Tap):
     def parameter(
         self, name: str, weight: Array, kind: str, size: Array | None = None
     ) -> Array:
+        self.passed.append((name, kind))
         self.num_tensors += 1
         if kind.endswith("_w") and weight.ndim > 1:
             self.matrices[name] = kind

@@ -20,6 +20,7 @@ def structure(
     apply: Callable[[Any, Array], Array],
     variables: Any,
     x: Any,
+    taps: object,
 ) -> str:
     """Returns a digest of a program; equal ones are of programs that do the same.
 
@@ -32,6 +33,7 @@ def structure(
       apply: (variables, x) -> output.
       variables: their shapes, with those to differentiate by as ``"params"``.
       x: its shape.
+      taps: names and kinds of what is tapped, which the program does not show.
     """
     programs = [closed]
     if any(eqn.primitive.name in _CUSTOM for eqn in _operations(closed.jaxpr)):
@@ -39,7 +41,7 @@ def structure(
             programs += _derivatives(apply, variables, x)
         except Exception:  # of the rules, which are the user's
             return f"unlike any other: {next(_UNLIKE)}"
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(f"{jax.tree.structure(variables)}{taps}".encode())
     for program in programs:
         digest.update(str(program.jaxpr).encode())
         for constant in _constants(program):

@@ -143,3 +143,38 @@ def test_batch_norm_over_one_value(images: int) -> None:
         {"a": _Pixels()}, jnp.zeros((images, 4, 4, 3)), ["snip", "meco"]
     )
     assert not any(pixels.refused.values())
+
+
+class _Mixed(linen.Module):
+    """Two products of a matrix that no tap reads, and one that is read."""
+
+    how: str
+
+    @linen.compact
+    def __call__(self, x: Array) -> Array:
+        init = linen.initializers.lecun_normal()
+        if self.how == "einsum":
+            x = linen.Einsum((6, 6), "bi,ij->bj", use_bias=False)(x)
+        elif self.how == "param":
+            x = x @ self.param("w", init, (6, 6))
+        elif self.how == "dense":
+            x = linen.Dense(6, use_bias=False)(x)
+        elif self.how == "embed":
+            x = x @ linen.Embed(6, 6)(jnp.arange(6))
+        return linen.Dense(2)(jax.nn.relu(x * self.param("s", init, (1, 6))[0]))
+
+
+def test_what_is_not_counted_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    """In the report and in the log."""
+    hows = ("einsum", "param", "dense", "embed")
+    found = jaxproxy.population({how: _Mixed(how) for how in hows}, X, ["l2_norm"])
+    names = {"einsum": "Einsum_0.kernel, s", "param": "s, w", "dense": "s",
+             "embed": "Embed_0.embedding, s"}  # fmt: skip
+    for how in hows:
+        (note,) = found.notes[how]
+        missed = names[how].count(",") + 1
+
+        assert note.startswith(f"{missed} of 3 matrices are not counted")
+        assert note.endswith(f": {names[how]}")
+        assert f"{how}: {note}" in caplog.text
+    assert not jaxproxy.population({"a": _Perceptron()}, X, ["l2_norm"]).notes["a"]

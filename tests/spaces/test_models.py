@@ -167,3 +167,42 @@ def test_grouped_and_dilated_convolutions(
     """By hand, of 5x5 pixels with four channels."""
     options = {"window_strides": (1, 1), **options}
     assert _of(lambda x: _convolution(x, kernel, **options), (5, 5, 4)).num_macs == macs
+
+
+class _Own(linen.Module):
+    """A matrix product that is no known layer, with the parameter of one."""
+
+    @linen.compact
+    def __call__(self, x: Array) -> Array:
+        return x @ self.param("kernel", linen.initializers.lecun_normal(), (8, 5))
+
+
+class _Named(linen.Module):
+    layer: Any
+    name_of_layer: str = "head"
+
+    @linen.compact
+    def __call__(self, x: Array) -> Array:
+        return self.layer(name=self.name_of_layer)(x)
+
+
+def test_structure_knows_names_and_kinds_of_parameters() -> None:
+    """Weights of one structure are stacked, and read as of one kind."""
+
+    def dense(name: str) -> linen.Module:
+        return linen.Dense(5, use_bias=False, name=name)
+
+    models = [
+        _Named(_Own),
+        _Named(dense),
+        _Named(_Own, "other"),
+        _Named(dense, "other"),
+    ]
+    found = [anatomy("a", model, jnp.zeros((2, 8))) for model in models]
+    assert len({one.structure for one in found}) == 4
+    assert [one.uncounted for one in found] == [
+        ("head.kernel",),
+        (),
+        ("other.kernel",),
+        (),
+    ]
