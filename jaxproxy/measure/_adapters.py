@@ -176,18 +176,7 @@ def network_from_linen(
     """
     check_modes(weights, norm)
     keywords = dict(call or {})
-    layers: dict[Any, Layer] = {}
-
-    def note(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
-        output = call(*args, **kwargs)
-        if layer := find_layer(context.module):
-            own = linen.unbox(context.module.variables.get("params", {}))
-            shapes = tuple((name, jnp.shape(w)) for name, w in own.items())
-            layers[context.module.path] = layer._replace(shapes=shapes)
-        return output
-
-    with linen.intercept_methods(note):
-        jax.eval_shape(partial(module.init, **keywords), jax.random.key(0), x)
+    layers = _layers_of(partial(module.init, **keywords), x)
 
     def init(key: Array) -> Params:
         variables = {"params": {}, **linen.unbox(module.init(key, x, **keywords))}
@@ -212,3 +201,20 @@ def network_from_linen(
         return tap_jaxpr(tagged, tap, switch, variables, x)
 
     return Network(init, apply)
+
+
+def _layers_of(init: Callable[..., Any], x: Array) -> dict[Any, Layer]:
+    """Path -> layer, of all that initialising a Linen module calls."""
+    layers: dict[Any, Layer] = {}
+
+    def note(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
+        output = call(*args, **kwargs)
+        if layer := find_layer(context.module):
+            own = linen.unbox(context.module.variables.get("params", {}))
+            shapes = tuple((name, jnp.shape(w)) for name, w in own.items())
+            layers[context.module.path] = layer._replace(shapes=shapes)
+        return output
+
+    with linen.intercept_methods(note):
+        jax.eval_shape(init, jax.random.key(0), x)
+    return layers
