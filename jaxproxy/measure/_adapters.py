@@ -5,10 +5,12 @@ user's own module needs no edits, since :func:`network_from_linen` and
 :func:`network_from_nnx` put taps behind its layers and parameters.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import linen, nnx
 from jax import Array
 
@@ -27,6 +29,10 @@ from jaxproxy.measure._jaxpr import Tags, tap_jaxpr
 from jaxproxy.measure._network import Block, Network, Params
 from jaxproxy.measure._random import Draws, drawn
 from jaxproxy.measure._tap import Tap
+
+_KEY = "jaxproxy"
+"""A collection of a Linen module with the data of a key."""
+_DRAWN = 0x64726F70
 
 
 def network_from_tapped(make: Callable[[nnx.Rngs], nnx.Module]) -> Network:
@@ -67,6 +73,7 @@ def network_from_nnx(
     weights: str | None = None,
     norm: str = "batch",
     takes_code: bool = False,
+    call: Mapping[str, Any] | None = None,
 ) -> Network:
     """Returns the network of an unmodified NNX module, called as ``module(x)``.
 
@@ -83,11 +90,13 @@ def network_from_nnx(
         statistics; with ``"none"``, there is no normalisation of any kind.
       takes_code: whether the module is called as ``module(x, code, tap)``: its
         architecture is data, and it may tap more than its layers.
+      call: keyword arguments of every call, such as ``{"train": True}``.
 
     Raises:
       ValueError: an unknown name.
     """
     check_modes(weights, norm)
+    keywords = dict(call or {})
     given = make if isinstance(make, nnx.Module) else None
     abstract = given or nnx.eval_shape(lambda: make(nnx.Rngs(0)))
     split = _Split(abstract)
@@ -107,7 +116,8 @@ def network_from_nnx(
         model = split.module({**variables, "params": params})
         tap_layers(model, tags, norm)
         x = tap_input(x, tags, norm)
-        return model(x, code, tags) if takes_code else model(x)
+        inputs = (x, code, tags) if takes_code else (x,)
+        return model(*inputs, **keywords)
 
     def apply(variables: Params, x: Array, code: Array | None, tap: Tap) -> Array:
         return tap_jaxpr(tagged, tap, switch, variables, x, code)
@@ -140,49 +150,71 @@ def _filled(abstract: Any, values: dict[Any, Any]) -> Any:
 
 
 def network_from_linen(
-    module: linen.Module, x: Array, *, weights: str | None = None, norm: str = "batch"
+    module: linen.Module,
+    x: Array,
+    *,
+    weights: str | None = None,
+    norm: str = "batch",
+    call: Mapping[str, Any] | None = None,
 ) -> Network:
     """Returns the network of an unmodified Linen module, for inputs shaped like ``x``.
 
     Layers are tapped by intercepting their calls; collections other than ``params``
     (batch statistics) are used and their updates dropped. Names, order and kinds of the
-    slots are as in :func:`network_from_nnx`.
+    slots are as in :func:`network_from_nnx`. What a module draws in a call, as dropout
+    does, is drawn of one key, which comes with the parameters: equal in all passes.
 
     Args:
-      module: called as ``module(x)``; a training flag is bound beforehand, as in
-        ``module.clone(train=True)`` or a default value.
+      module: called as ``module(x)``.
       x: float[B, ...], only its shape is used.
       weights: as in :func:`network_from_nnx`.
       norm: as in :func:`network_from_nnx`.
+      call: as in :func:`network_from_nnx`.
 
     Raises:
       ValueError: an unknown name.
     """
     check_modes(weights, norm)
-    layers: dict[Any, Layer] = {}
-
-    def note(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
-        if layer := find_layer(context.module):
-            layers[context.module.path] = layer
-        return call(*args, **kwargs)
-
-    with linen.intercept_methods(note):
-        jax.eval_shape(module.init, jax.random.key(0), x)
+    keywords = dict(call or {})
+    layers = _layers_of(partial(module.init, **keywords), x)
 
     def init(key: Array) -> Params:
-        variables = linen.unbox(module.init(key, x))
+        variables = {"params": {}, **linen.unbox(module.init(key, x, **keywords))}
         params = draw_weights(weights, key, variables["params"], layers)
-        return {**variables, "params": params}
+        drawn = jax.random.key_data(jax.random.fold_in(key, _DRAWN))
+        return {**variables, "params": params, _KEY: {"data": drawn}}
 
     def tagged(tags: Tags, variables: Params, x: Array) -> Array:
         params = tap_parameters(variables["params"], tags, layers)
-        mutable = [name for name in variables if name != "params"]
+        state = {k: v for k, v in variables.items() if k not in ("params", _KEY)}
+        # Streams of other names, "dropout" among them, are drawn of this one.
+        rngs = {"params": jax.random.wrap_key_data(variables[_KEY]["data"])}
         with linen.intercept_methods(interceptor(tags, norm)):
             x = tap_input(x, tags, norm)
-            y, _ = module.apply({**variables, "params": params}, x, mutable=mutable)
+            y, _ = module.apply(
+                {**state, "params": params}, x, rngs=rngs, mutable=list(state),
+                **keywords,
+            )  # fmt: skip
         return y
 
     def apply(variables: Params, x: Array, code: Array | None, tap: Tap) -> Array:
         return tap_jaxpr(tagged, tap, switch, variables, x)
 
     return Network(init, apply)
+
+
+def _layers_of(init: Callable[..., Any], x: Array) -> dict[Any, Layer]:
+    """Path -> layer, of all that initialising a Linen module calls."""
+    layers: dict[Any, Layer] = {}
+
+    def note(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
+        output = call(*args, **kwargs)
+        if layer := find_layer(context.module):
+            own = linen.unbox(context.module.variables.get("params", {}))
+            shapes = tuple((name, jnp.shape(w)) for name, w in own.items())
+            layers[context.module.path] = layer._replace(shapes=shapes)
+        return output
+
+    with linen.intercept_methods(note):
+        jax.eval_shape(init, jax.random.key(0), x)
+    return layers

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen, nnx
 from jax import Array
 
@@ -21,6 +22,27 @@ class Layer(NamedTuple):
     kind: str
     features: tuple[int, ...] = ()
     """Its outputs, over one or several last axes; none for normalisation."""
+    axes: tuple[tuple[str, int], ...] = ()
+    """How many axes its tensors have by name; more are of layers in a stack."""
+    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    """Of its tensors, where it was seen to be called."""
+
+    def stack(self, name: str, weight: Array) -> tuple[int, ...]:
+        """Returns the shape of the stack that a tensor of the layer is of.
+
+        ``nn.scan``, ``nnx.scan`` and ``vmap`` over layers keep them in one tensor.
+
+        Raises:
+          ValueError: the stack is not along the first axes.
+        """
+        more = max(weight.ndim - dict(self.axes).get(name, weight.ndim), 0)
+        own = dict(self.shapes).get(name, weight.shape[more:])
+        if weight.shape[more:] != own:
+            raise ValueError(
+                f"a stack of {self.kind} layers has a {name} {list(weight.shape)}, and "
+                f"one of them {list(own)}; a stack must be along the first axis"
+            )
+        return weight.shape[:more]
 
 
 _KINDS: dict[type, str] = {
@@ -38,10 +60,26 @@ _KINDS: dict[type, str] = {
 def find_layer(module: object) -> Layer | None:
     """What is known of a module of either dialect, if it is a layer."""
     kind = next((kind for t, kind in _KINDS.items() if isinstance(module, t)), None)
-    if kind is None or kind in ("bn", "ln"):
-        return kind and Layer(kind)
+    if kind is None:
+        return None
+    if kind in ("bn", "ln"):
+        axes = _number(getattr(module, "feature_axes", getattr(module, "axis", -1)))
+        return Layer(kind, (), (("scale", axes), ("bias", axes)))
     features = getattr(module, "features", None) or getattr(module, "out_features", ())
-    return Layer(kind, (features,) if isinstance(features, int) else tuple(features))
+    features = (features,) if isinstance(features, int) else tuple(features)
+    bias = len(features)
+    if kind == "conv":
+        kernel = _number(module.kernel_size) + 2  # type: ignore[missing-attribute]
+    else:
+        # In front of both, general layers may have axes of the batch.
+        bias += len(getattr(module, "batch_dims", getattr(module, "batch_axis", ())))
+        inputs = getattr(module, "in_features", getattr(module, "axis", -1))
+        kernel = bias + _number(inputs)
+    return Layer(kind, features, (("kernel", kernel), ("bias", bias)))
+
+
+def _number(axes: Any) -> int:
+    return 1 if isinstance(axes, int) else len(axes)
 
 
 def _tap_output(name: str, y: Array, layer: Layer, tap: Any) -> Array:
@@ -64,15 +102,21 @@ def _normalised(
     name: str, kind: str, module: Any, call: Callable[..., Array], args: Any,
     kwargs: Any, norm: str, tap: Any,
 ) -> Array:  # fmt: skip
-    """Output of a normalisation in a mode of ``NORMS``."""
+    """Output of a normalisation in a mode of ``NORMS``.
+
+    BatchNorm may be in training or evaluation mode, and know of other devices: it is in
+    the mode that is asked for, and alone.
+    """
     x, *others = args
     x = tap(f"{name}.input", x, f"{kind}_input")
     if norm == "none":
         return tap(name, x, kind)
-    if norm == "fixed" and kind == "bn":
+    if kind == "bn":
         # Linen takes the flag from its module or its call, but not from both.
-        object.__setattr__(module, "use_running_average", True)
+        object.__setattr__(module, "use_running_average", norm == "fixed")
+        object.__setattr__(module, "axis_name", None)
         kwargs = {k: v for k, v in kwargs.items() if k != "use_running_average"}
+        others = []
     return tap(name, call(x, *others, **kwargs), kind)
 
 
@@ -95,12 +139,22 @@ def _tapped_class(base: type, name: str, layer: Layer, tap: Any, norm: str) -> t
 
 
 def tap_parameters(params: Any, tap: Any, layers: dict[Any, Layer]) -> Any:
-    """Taps every parameter tensor under the path that it has in the tree."""
+    """Taps every parameter tensor under the path that it has in the tree.
+
+    A stack of layers is tapped layer by layer, as ``block.0.kernel``.
+    """
 
     def tapped(path: tuple[Any, ...], weight: Array) -> Array:
         names = [key.key for key in path]
+        *module, last = map(str, names)
         kind = _parameter_kind(names, weight, layers)
-        return tap.parameter(".".join(map(str, names)), weight, kind)
+        layer = layers.get(tuple(names[:-1]))
+        stack = layer.stack(last, weight) if layer else ()
+        tensors = [
+            tap.parameter(".".join([*module, *map(str, i), last]), weight[i], kind)
+            for i in np.ndindex(stack)
+        ]
+        return jnp.stack(tensors).reshape(weight.shape) if stack else tensors[0]
 
     return jax.tree_util.tree_map_with_path(tapped, params)
 
@@ -131,10 +185,12 @@ def draw_weights(scheme: str | None, key: Array, params: Any, layers: Any) -> An
             return jnp.zeros_like(own)
         if kind in ("bn_w", "ln_w"):
             return jnp.ones_like(own)
-        outputs = math.prod(layers[tuple(names[:-1])].features)
-        window = math.prod(own.shape[:-2]) if kind == "conv_w" else 1
+        layer = layers[tuple(names[:-1])]
+        shape = own.shape[len(layer.stack(names[-1], own)) :]
+        outputs = math.prod(layer.features)
+        window = math.prod(shape[:-2]) if kind == "conv_w" else 1
         z = numbers.reshape(own.shape)
-        return WEIGHTS[scheme](z, own.size // outputs, window * outputs)
+        return WEIGHTS[scheme](z, math.prod(shape) // outputs, window * outputs)
 
     leaves, tree = jax.tree_util.tree_flatten_with_path(params)
     numbers = normals(key, [(i, own.size) for i, (_, own) in enumerate(leaves)])

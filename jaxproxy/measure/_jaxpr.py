@@ -6,20 +6,29 @@ name goes through the real tap. So layers inside a ``jit`` can be measured, and
 rectifiers too, which are functions and no layers.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 from jax.ad_checkpoint import checkpoint_name
 from jax.extend import core
 
+from jaxproxy.measure._rectifiers import (
+    INLINED,
+    REMAT,
+    count_rectifiers,
+    hard_gates,
+    is_gate,
+    is_rectifier,
+)
 from jaxproxy.measure._tap import Tap
 
 _PREFIX = "jaxproxy "
-_INLINED = ("jit", "pjit", "closed_call", "core_call")
-_RECTIFIERS = ("relu", "relu6")
-"""Functions of ``jax.nn``; a program shows by name what has a gradient of its own."""
+_MAX_STEPS = 256
+"""A loop of more is not written out."""
 
 
 class _Tag(NamedTuple):
@@ -55,27 +64,57 @@ Switch = Callable[[Tap, Array, list[Any], Any], Any]
 
 
 def tap_jaxpr(
-    function: Callable[..., Array], tap: Tap, switch: Switch, *args: Any
+    function: Callable[..., Array],
+    tap: Tap,
+    switch: Switch,
+    variables: Any,
+    x: Array,
+    *args: Any,
 ) -> Array:
     """Returns ``function(tags, *args)``, with what it tags and its rectifiers tapped.
 
-    Branches of ``lax.switch`` and ``lax.cond`` are tapped too.
+    Branches of ``lax.switch`` and ``lax.cond`` are tapped too, and so is what is inside
+    remat. Loops of ``lax.scan`` with anything inside that is read are written out, and
+    taps are named by the step, as ``layer.0``.
 
     Args:
       function: gives one array.
       tap: for the values.
       switch: (tap, index, branches, operand) -> output, which taps can cross.
-      *args: pytrees of arrays.
+      variables: a pytree of arrays, the first argument.
+      x: float[B, ...], the second.
+      *args: pytrees of arrays, the others.
 
     Raises:
-      ValueError: a tag inside a loop, vmap, remat or function with a gradient of its
-        own, which its reading cannot leave; or as the tap.
+      ValueError: several outputs; a tag inside a loop of unknown length, vmap or
+        function with a gradient of its own, which its reading cannot leave; or as the
+        tap.
     """
-    tags = Tags()
-    closed = jax.make_jaxpr(lambda *args: function(tags, *args))(*args)
-    program = _Program(closed, 0, tags.named, switch)
+    tags, args = Tags(), (variables, x, *args)
+    closed, shapes = jax.make_jaxpr(
+        lambda *args: function(tags, *args), return_shape=True
+    )(*args)
+    if len(closed.out_avals) != 1:
+        raise ValueError(
+            f"the model gives {_described(shapes)}, not one array of logits; give a "
+            "module that calls it and returns its logits"
+        )
+    program = _Program(closed, 0, tags.named, switch, len(x))
     (output,) = program.run(jax.tree.leaves(args), tap)
     return output
+
+
+def _described(shapes: Any) -> str:
+    """Returns the tree of outputs in words: ``(float32[4, 8], {'a': float32[4]})``."""
+    return str(jax.tree.map(_Shape, shapes))
+
+
+class _Shape:
+    def __init__(self, shape: jax.ShapeDtypeStruct) -> None:
+        self.text = f"{shape.dtype}{list(shape.shape)}"
+
+    def __repr__(self) -> str:
+        return self.text
 
 
 class _Program(NamedTuple):
@@ -86,6 +125,9 @@ class _Program(NamedTuple):
     """Number of its first rectifier: ``relu.3`` if three come before."""
     named: list[_Tag]
     switch: Switch
+    num_images: int
+    steps: tuple[int, ...] = ()
+    """Of the loops that it is inside of."""
 
     def run(self, args: Sequence[Any], tap: Tap) -> list[Any]:
         """Runs it operation by operation, and returns its outputs."""
@@ -96,24 +138,34 @@ class _Program(NamedTuple):
         def read(atom: Any) -> Any:
             return atom.val if isinstance(atom, core.Literal) else values[atom]
 
-        number = self.first
+        number, gates = self.first, hard_gates(jaxpr)
         for eqn in jaxpr.eqns:
             inputs = [read(atom) for atom in eqn.invars]
-            outputs = self._run_one(eqn, inputs, number, tap)
-            number += _count_rectifiers(eqn)
+            if id(eqn) in gates:
+                outputs = _bind(eqn, inputs)
+            else:
+                outputs = self._run_one(eqn, inputs, number, tap)
+            number += count_rectifiers(eqn)
             values |= dict(zip(eqn.outvars, outputs, strict=True))
         return [read(atom) for atom in jaxpr.outvars]
 
     def _run_one(self, eqn: Any, inputs: list[Any], number: int, tap: Tap) -> list[Any]:
-        if eqn.primitive.name in _INLINED:
+        if is_gate(eqn):
+            return _bind(eqn, inputs)
+        if eqn.primitive.name in INLINED:
             inner = eqn.params.get("jaxpr") or eqn.params["call_jaxpr"]
             return self._replace(closed=inner, first=number).run(inputs, tap)
-        inside = None if _is_rectifier(eqn) else self._wanted_inside(eqn, tap)
+        inside = None if is_rectifier(eqn) else self._wanted_inside(eqn, tap)
         if inside and eqn.primitive.name == "cond":
             return self._branch(eqn, inputs, number, tap)
+        if inside and eqn.primitive.name in REMAT:
+            inner = core.ClosedJaxpr(eqn.params["jaxpr"], ())
+            return self._replace(closed=inner, first=number).run(inputs, tap)
+        if inside and _num_steps(eqn) <= _MAX_STEPS:
+            return self._loop(eqn, inputs, number, tap)
         if inside:
             raise ValueError(
-                f"the tap {inside!r} is inside a loop, vmap, remat or custom gradient "
+                f"the tap {inside!r} is inside a loop, vmap or custom gradient "
                 f"of the model ({eqn.primitive.name}), which its reading cannot leave; "
                 "build the model without it"
             )
@@ -125,18 +177,35 @@ class _Program(NamedTuple):
         """Returns the first output of an operation, which may have a name."""
         tag = _tag_of(eqn, self.named)
         if tag is not None:
-            if value.shape != tag.shape:
+            if value.shape != tag.shape or self._has_other_rows(value, tag):
                 meters = tap.recorder.meters
                 if not any(meters.wants(p, tag.kind) for p in ("forward", "backward")):
                     return value
+                around = "loop" if self.steps else "vmap"
                 raise ValueError(
-                    f"the tap {tag.name!r} is inside a vmap of the model: its first "
-                    "axis may not be the images; build the model without it"
+                    f"the tap {tag.name!r} is inside a {around} of the model: its "
+                    "first axis may not be the images; build the model without it"
                 )
-            return (tap.parameter if tag.parameter else tap)(tag.name, value, tag.kind)
-        if _is_rectifier(eqn):
+            name = ".".join([tag.name, *map(str, self.steps)])
+            return (tap.parameter if tag.parameter else tap)(name, value, tag.kind)
+        if is_rectifier(eqn):
+            rectified = _Tag("relu", "relu", parameter=False)
+            if self._has_other_rows(value, rectified):
+                raise ValueError(
+                    "a rectifier is inside a loop of the model: its first axis may not "
+                    "be the images; build the model without it"
+                )
             return tap(f"relu.{number}", value, "relu")
         return value
+
+    def _has_other_rows(self, value: Any, tag: _Tag) -> bool:
+        """Returns whether the rows of a value in a loop are certainly not the images.
+
+        A loop of as many steps as images may be over them.
+        """
+        if tag.parameter or not self.steps:
+            return False
+        return value.shape[:1] != (self.num_images,)
 
     def _wanted_inside(self, eqn: Any, tap: Tap) -> str | None:
         """Returns the name of a tap inside an operation that is read, if there is one.
@@ -146,7 +215,7 @@ class _Program(NamedTuple):
         wanted = None
         for inner in _inner(eqn):
             tag = _tag_of(inner, self.named)
-            if tag is None and _is_rectifier(inner):
+            if tag is None and is_rectifier(inner):
                 tag = _Tag("relu", "relu", parameter=False)
             if tag is None:
                 continue
@@ -157,12 +226,38 @@ class _Program(NamedTuple):
                 wanted = wanted or tag.name
         return wanted
 
+    def _loop(self, eqn: Any, inputs: list[Any], number: int, tap: Tap) -> list[Any]:
+        """Runs the steps of a ``scan`` one by one, with what is inside tapped."""
+        body, params = eqn.params["jaxpr"], eqn.params
+        if params["length"] == self.num_images > 1:
+            raise ValueError(
+                f"a loop of the model has as many steps as there are images, "
+                f"{self.num_images}, and may be over them; give another number of them"
+            )
+        num_consts, num_carry = params["num_consts"], params["num_carry"]
+        consts, carry, xs = (
+            inputs[:num_consts],
+            inputs[num_consts : num_consts + num_carry],
+            inputs[num_consts + num_carry :],
+        )
+        steps = range(params["length"])
+        ys: dict[int, list[Any]] = {}
+        for i in reversed(steps) if params["reverse"] else steps:
+            step = self._replace(closed=body, first=number, steps=(*self.steps, i))
+            outputs = step.run([*consts, *carry, *(x[i] for x in xs)], tap)
+            carry, ys[i] = outputs[:num_carry], outputs[num_carry:]
+            number += sum(map(count_rectifiers, body.jaxpr.eqns))
+        return [
+            *carry,
+            *(jnp.stack(y) for y in zip(*(ys[i] for i in steps), strict=True)),
+        ]
+
     def _branch(self, eqn: Any, inputs: list[Any], number: int, tap: Tap) -> list[Any]:
         """Runs the branch of an index, the first input, with what is inside tapped."""
         branches = []
         for branch in eqn.params["branches"]:
             branches.append(self._replace(closed=branch, first=number).run)
-            number += sum(map(_count_rectifiers, branch.jaxpr.eqns))
+            number += sum(map(count_rectifiers, branch.jaxpr.eqns))
         index, *operands = inputs
         return self.switch(tap, index, branches, operands)
 
@@ -181,26 +276,17 @@ def _tag_of(eqn: Any, named: list[_Tag]) -> _Tag | None:
     return named[int(name.removeprefix(_PREFIX))]
 
 
-def _is_rectifier(eqn: Any) -> bool:
-    if eqn.primitive.name != "custom_jvp_call":
-        return False
-    inside = eqn.params["call_jaxpr"].jaxpr.eqns
-    return len(inside) == 1 and inside[0].params.get("name") in _RECTIFIERS
-
-
-def _count_rectifiers(eqn: Any) -> int:
-    """Returns how many rectifiers an operation is, or has inside that can be read."""
-    if _is_rectifier(eqn):
-        return 1
-    if eqn.primitive.name not in (*_INLINED, "cond"):
-        return 0
-    inner = (e for jaxpr in core.jaxprs_in_params(eqn.params) for e in jaxpr.eqns)
-    return sum(map(_count_rectifiers, inner))
+def _num_steps(eqn: Any) -> float:
+    """Returns how many steps a loop has, if it is one that can be written out."""
+    is_scan = eqn.primitive.name == "scan" and eqn.params["length"] > 0
+    return eqn.params["length"] if is_scan else math.inf
 
 
 def _inner(eqn: Any) -> Iterator[Any]:
     """All operations inside of one."""
     for jaxpr in core.jaxprs_in_params(eqn.params):
+        gates = hard_gates(jaxpr)
         for inner in jaxpr.eqns:
-            yield inner
-            yield from _inner(inner)
+            if id(inner) not in gates and not is_gate(inner):
+                yield inner
+                yield from _inner(inner)

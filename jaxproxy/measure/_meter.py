@@ -34,6 +34,8 @@ class Meter:
     """Whether a run stores the readings; large ones are for scores only."""
     add: bool = False
     """Whether readings of several batches are added up rather than stacked."""
+    compares: bool = False
+    """Whether it compares images with each other, so that one says nothing."""
     over_batches: Callable[[Array], Array] | None = None
     """Readings of all batches [M, ...], or their sum, -> the reading of a tap.
 

@@ -82,6 +82,8 @@ class NetworkMeter(Meter):
     """What it runs, in the words of ``scoring.COSTS``."""
     needs_blocks: bool = False
     """Whether it reads ``Network.blocks``."""
+    classes: bool = False
+    """Whether it reads labels or which class is likely, so that one says nothing."""
     plain: bool = True
     """Whether it differentiates by parameters itself, or twice.
 

@@ -43,7 +43,7 @@ def fisher_spectrum(*, fisher: Fisher = "exact", tensors: int = 128) -> NetworkM
         matrix = _sampled_fisher(chosen, logits, fisher)
         return jnp.sort(jnp.abs(eigenvalues(matrix)))[::-1]
 
-    return NetworkMeter(measure, cost="per class", plain=False)
+    return NetworkMeter(measure, cost="per class", classes=True, plain=False)
 
 
 def _sampled_fisher(jacobian: Array, z: Array, fisher: str) -> Array:

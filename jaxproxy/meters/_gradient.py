@@ -68,6 +68,7 @@ def gradient_agreement(params: Params = "weights") -> ParameterMeter:
         params,
         lambda p: jnp.sign(_grad(p)).reshape(-1),
         add=True,
+        compares=True,
         over_batches=lambda signs: jnp.abs(signs).sum(),
     )
 
@@ -137,6 +138,7 @@ def _of_gradients(
     *,
     keep: bool = True,
     add: bool = False,
+    compares: bool = False,
     over_batches: Callable[[Array], Array] | None = None,
 ) -> ParameterMeter:
     return ParameterMeter(
@@ -145,6 +147,7 @@ def _of_gradients(
         reads="gradient",
         keep=keep,
         add=add,
+        compares=compares,
         over_batches=over_batches,
     )
 

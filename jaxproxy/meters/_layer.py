@@ -87,7 +87,9 @@ def input_correlation() -> ActivationMeter:
 
     For scores only; NaN where a gradient is constant.
     """
-    return ActivationMeter(("input",), _correlation, gradient=True, keep=False)
+    return ActivationMeter(
+        ("input",), _correlation, gradient=True, keep=False, compares=True
+    )
 
 
 @meter

@@ -33,7 +33,7 @@ def gradient_flow() -> NetworkMeter:
       Wang et al., "Picking winning tickets before training by preserving gradient
       flow", ICLR 2020, equation 8, arXiv:2002.07376.
     """
-    return NetworkMeter(_gradient_flow, cost="second order", plain=False)
+    return NetworkMeter(_gradient_flow, cost="second order", classes=True, plain=False)
 
 
 @meter
@@ -47,7 +47,10 @@ def tangent_kernel() -> NetworkMeter:
       Chen et al., "TE-NAS", ICLR 2021, section 3.1, arXiv:2102.11535.
     """
     return NetworkMeter(
-        lambda model: eigenvalues(image_kernel(model)), cost="per sample", plain=False
+        lambda model: eigenvalues(image_kernel(model)),
+        cost="per sample",
+        compares=True,
+        plain=False,
     )
 
 
@@ -61,7 +64,7 @@ def classes() -> NetworkMeter:
         check_logits(logits.shape, y)
         return jax.nn.one_hot(y, logits.shape[1], dtype=logits.dtype)
 
-    return NetworkMeter(measure, keep=False, cost="forward", plain=False)
+    return NetworkMeter(measure, keep=False, cost="forward", classes=True, plain=False)
 
 
 @meter
@@ -80,7 +83,7 @@ def accuracies_of_draws(num: int = 100) -> NetworkMeter:
 
         return lax.map(accuracy, keys)
 
-    return NetworkMeter(measure, cost="repeated forward", plain=False)
+    return NetworkMeter(measure, cost="repeated forward", classes=True, plain=False)
 
 
 @meter
@@ -103,7 +106,7 @@ def accuracies_of_constants(values: tuple[float, ...]) -> NetworkMeter:
 
         return lax.map(accuracy, jnp.array(values, float))
 
-    return NetworkMeter(measure, cost="repeated forward", plain=False)
+    return NetworkMeter(measure, cost="repeated forward", classes=True, plain=False)
 
 
 def _gradient_flow(model: Model) -> Array:

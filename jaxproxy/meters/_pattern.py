@@ -28,7 +28,9 @@ def activation_kernel(layers: Layers = "relu") -> ActivationMeter:
       Mellor et al., "Neural architecture search without training", ICML 2021,
       equation 1, arXiv:2006.04647.
     """
-    return ActivationMeter(kinds_of(layers, ACTIVATIONS), _agreements, keep=False)
+    return ActivationMeter(
+        kinds_of(layers, ACTIVATIONS), _agreements, keep=False, compares=True
+    )
 
 
 @meter
@@ -46,7 +48,9 @@ def activation_patterns(layers: Layers = "relu") -> ActivationMeter:
     References:
       Peng et al., "SWAP-NAS", ICLR 2024, arXiv:2403.04161.
     """
-    return ActivationMeter(kinds_of(layers, ACTIVATIONS), _patterns, keep=False)
+    return ActivationMeter(
+        kinds_of(layers, ACTIVATIONS), _patterns, keep=False, compares=True
+    )
 
 
 @meter
@@ -59,7 +63,9 @@ def pattern_hashes(layers: Layers = "relu") -> ActivationMeter:
     Args:
       layers: name in :data:`ACTIVATIONS`, or tap kinds, of rectified activations.
     """
-    return ActivationMeter(kinds_of(layers, ACTIVATIONS), _hashes, keep=False)
+    return ActivationMeter(
+        kinds_of(layers, ACTIVATIONS), _hashes, keep=False, compares=True
+    )
 
 
 def _hashes(activation: Activation) -> Array:

@@ -1,17 +1,20 @@
 """Scores of unlike models in one call."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from jax import Array
 
-from jaxproxy.measure import NetworkMeter
 from jaxproxy.proxies import Proxy, parse_proxy
+from jaxproxy.scoring._meaning import doubts_of, missing, partial_views, reach
+from jaxproxy.scoring._reasons import reason_of
 from jaxproxy.scoring._score import make_scorer
-from jaxproxy.scoring._scorer import Scorer
 from jaxproxy.spaces import Anatomy, Model, Space, anatomy, model_space
 from jaxproxy.types import Fidelity
+
+_LOGGER = logging.getLogger("jaxproxy")
 
 
 class Population(NamedTuple):
@@ -26,6 +29,10 @@ class Population(NamedTuple):
     """Proxy name -> model name -> why there is no score."""
     num_structures: int
     """Programs compiled: one for all models of a structure."""
+    doubts: dict[str, dict[str, str]]
+    """Proxy name -> model name -> why the score that there is means nothing."""
+    notes: dict[str, tuple[str, ...]]
+    """Model name -> what proxies do not see of the model, or saw otherwise."""
 
 
 def population(
@@ -36,11 +43,13 @@ def population(
     seeds: int | Sequence[int] = 1,
     images: np.ndarray | Array | None = None,
     labels: np.ndarray | Array | None = None,
+    call: Mapping[str, Any] | None = None,
 ) -> Population:
     """Returns scores of Flax models, however unlike, by every proxy that applies.
 
-    Models whose programs are equal share a compilation. A proxy that cannot be had of a
-    model is refused with a reason, and does not keep the others from being scored.
+    Models whose programs are equal share a compilation. A model that fails, or a proxy
+    that cannot be had of it, is refused with a reason, whatever exception it ends with,
+    and does not keep the others from being scored.
 
     Args:
       models: name -> model, or models, named by their place. Each is a Linen module, an
@@ -51,18 +60,20 @@ def population(
       seeds: as there.
       images: as there; for models of images.
       labels: as there.
+      call: keyword arguments of every call of a model, such as ``{"train": True}``.
 
     Raises:
-      ValueError: no models or proxies, or a model that cannot be used at all.
+      ValueError: no models or proxies, or no model that can be used at all.
     """
     models = _named(models)
     chosen = [parse_proxy(p) if isinstance(p, str) else p for p in proxies]
-    known = {name: anatomy(name, model, x) for name, model in models.items()}
+    known, unusable = _known(models, x, call)
     groups = _by_structure(known)
     names = tuple(models)
     scores = {p.name: np.full(len(names), np.nan) for p in chosen}
     valid = {p.name: np.zeros(len(names), bool) for p in chosen}
-    refused: dict[str, dict[str, str]] = {p.name: {} for p in chosen}
+    refused = {p.name: dict(unusable) for p in chosen}
+    doubts: dict[str, dict[str, str]] = {p.name: {} for p in chosen}
     options: dict[str, Any] = {
         "fidelity": Fidelity(width=1, cells=1, batch_size=len(x)),
         "seeds": seeds,
@@ -72,21 +83,26 @@ def population(
     }
     for members in groups:
         found = known[members[0]]
-        space = model_space({name: models[name] for name in members}, x, found)
-        scorer, reasons = _fit(space, found, chosen, options)
+        space = model_space({name: models[name] for name in members}, x, found, call)
+        measured, reasons = _measured(space, found, chosen, options)
         for proxy, reason in reasons.items():
             refused[proxy] |= dict.fromkeys(members, reason)
-        if scorer is None:
-            continue
         where = [names.index(name) for name in members]
-        codes = np.arange(len(members), dtype=np.int32)[:, None]
-        measured = scorer.score(codes)
-        for proxy, values in measured.scores.items():
-            scores[proxy][where] = values.mean(1)
-            valid[proxy][where] = measured.valid[proxy].all(1)
-        for proxy, values in scorer.counts(codes).items():
-            scores[proxy][where], valid[proxy][where] = values, np.isfinite(values)
-    return Population(names, scores, valid, refused, len(groups))
+        for proxy, result in measured.items():
+            scores[proxy][where] = result.scores
+            valid[proxy][where] = [not doubt for doubt in result.doubts]
+            told = zip(members, result.doubts, strict=True)
+            doubts[proxy] |= {name: doubt for name, doubt in told if doubt}
+    notes = {name: _notes(name, found) for name, found in known.items()}
+    return Population(names, scores, valid, refused, len(groups), doubts, notes)
+
+
+def _notes(name: str, found: Anatomy) -> tuple[str, ...]:
+    """What proxies do not see of a model; logged too."""
+    notes = partial_views(found)
+    for note in notes:
+        _LOGGER.warning("%s: %s", name, note)
+    return notes
 
 
 def _named(models: Mapping[str, Model] | Sequence[Model]) -> Mapping[str, Model]:
@@ -105,38 +121,91 @@ def _by_structure(known: Mapping[str, Anatomy]) -> list[list[str]]:
     return list(groups.values())
 
 
-def _fit(
+def _known(
+    models: Mapping[str, Model], x: Array, call: Mapping[str, Any] | None
+) -> tuple[dict[str, Anatomy], dict[str, str]]:
+    """Anatomies of the models that can be used, and why the others cannot.
+
+    Raises:
+      ValueError: none can.
+    """
+    known, unusable = {}, {}
+    failure: Exception | None = None
+    for name, model in models.items():
+        try:
+            known[name] = anatomy(name, model, x, call)
+        except MemoryError:
+            raise
+        except Exception as error:
+            failure, unusable[name] = error, reason_of(error)
+            _LOGGER.warning("%s is not scored: %s", name, unusable[name])
+    if not known:
+        texts = [f"{name}: {reason}" for name, reason in unusable.items()]
+        raise ValueError("no model can be scored; " + "; ".join(texts)) from failure
+    return known, unusable
+
+
+class _Scores(NamedTuple):
+    scores: np.ndarray
+    """float64[n], averaged over seeds."""
+    doubts: list[str]
+    """Why each of the n means nothing; empty if it is valid."""
+
+
+def _measured(
     space: Space, found: Anatomy, proxies: Sequence[Proxy], options: dict[str, Any]
-) -> tuple[Scorer | None, dict[str, str]]:
-    """A scorer of the proxies that apply, if any, and why the others do not."""
-    reasons = {p.name: _missing(p, found) for p in proxies}
-    for proxy in proxies:
-        if not reasons[proxy.name]:
-            reasons[proxy.name] = _complaint(space, [proxy], options, trace=False)
+) -> tuple[dict[str, _Scores], dict[str, str]]:
+    """What the proxies that apply give, and why the others do not."""
+    size = options["fidelity"].batch_size
+    reasons = {p.name: missing(p, found, size) for p in proxies}
+    for proxy in _without(proxies, reasons):
+        reasons[proxy.name] = _complaint(space, [proxy], options, trace=False)
     if _complaint(space, _without(proxies, reasons), options):
         for proxy in _without(proxies, reasons):
             reasons[proxy.name] = _complaint(space, [proxy], options)
+    measured: dict[str, _Scores] = {}
     left = _without(proxies, reasons)
-    refused = {name: reason for name, reason in reasons.items() if reason}
-    if not left:
-        return None, refused
-    size = space.num_archs
-    return make_scorer(space, left, block_size=size, **options), refused
+    # What fails only when it is run fails alone.
+    if left and _run(space, left, options, found, measured):
+        for proxy in left:
+            reasons[proxy.name] = _run(space, [proxy], options, found, measured)
+    return measured, {name: reason for name, reason in reasons.items() if reason}
+
+
+def _run(
+    space: Space,
+    proxies: Sequence[Proxy],
+    options: dict[str, Any],
+    found: Anatomy,
+    into: dict[str, _Scores],
+) -> str:
+    """Scores the models of a space; returns why that failed, or nothing."""
+    codes = np.arange(space.num_archs, dtype=np.int32)[:, None]
+    reaches = {proxy.name: reach(proxy, found) for proxy in proxies}
+    others = {one.name: one for ones in reaches.values() for one in ones}
+    try:
+        scorer = make_scorer(
+            space, [*proxies, *others.values()], block_size=len(codes), **options
+        )
+        block = scorer.score(codes)
+        counts = scorer.counts(codes)
+    except MemoryError:
+        raise
+    except Exception as error:
+        return reason_of(error)
+    for proxy in proxies:
+        if proxy.name in counts:
+            values = counts[proxy.name][:, None]
+            valid = np.isfinite(values)
+        else:
+            values, valid = block.scores[proxy.name], block.valid[proxy.name]
+        reached = [block.scores[one.name] for one in reaches[proxy.name]]
+        into[proxy.name] = _Scores(values.mean(1), doubts_of(values, valid, reached))
+    return ""
 
 
 def _without(proxies: Sequence[Proxy], reasons: dict[str, str]) -> list[Proxy]:
     return [proxy for proxy in proxies if not reasons[proxy.name]]
-
-
-def _missing(proxy: Proxy, found: Anatomy) -> str:
-    """What a proxy reads and the model does not have."""
-    for meter in proxy.meters:
-        if isinstance(meter, NetworkMeter) and meter.needs_blocks:
-            return "it needs a network in blocks, which a plain model is not"
-        kinds = getattr(meter, "kinds", ())
-        if kinds and not found.kinds & set(kinds):
-            return f"it reads taps of kinds {kinds}, and the model has none"
-    return ""
 
 
 def _complaint(
@@ -149,6 +218,8 @@ def _complaint(
         scorer = make_scorer(space, proxies, **options)
         if trace:
             _ = scorer.layout
-    except ValueError as error:
-        return str(error)
+    except MemoryError:
+        raise
+    except Exception as error:
+        return reason_of(error)
     return ""

@@ -91,13 +91,52 @@ LIFTED = {
 }
 
 
-@pytest.mark.parametrize("meter", DENSE, ids=lambda meter: meter.phase)
-@pytest.mark.parametrize("make", LIFTED.values(), ids=list(LIFTED))
-def test_a_layer_inside_a_transformation_is_refused(
-    make: Callable[[], Network], meter: Meter
-) -> None:
-    with pytest.raises(ValueError, match=r"[dD]ense.* inside a loop, vmap"):
-        small(make(), meter)
+@pytest.mark.parametrize("name", LIFTED)
+def test_a_layer_inside_a_transformation_is_read_step_by_step(name: str) -> None:
+    """By hand, and by ``jax.grad`` of what is added to its output."""
+    network, steps = LIFTED[name](), 1 if "remat" in name else 3
+    params = network.init(jax.random.key(0))
+    by_rank = {leaf.ndim: leaf for leaf in jax.tree.leaves(params["params"])}
+    if 3 not in by_rank:  # one layer, perhaps at every step
+        by_rank = {n + 1: jnp.stack([leaf] * steps) for n, leaf in by_rank.items()}
+    kernels, biases = by_rank[3], by_rank[2]
+    assert len(kernels) == steps
+
+    def forward(added: jax.Array) -> tuple[jax.Array, list[jax.Array]]:
+        x, hidden = jnp.asarray(X), []
+        for kernel, bias, more in zip(kernels, biases, added, strict=True):
+            hidden.append(x @ kernel + bias + more)
+            x = jnp.tanh(hidden[-1])
+        return x, hidden
+
+    zeros = jnp.zeros((steps, *X.shape))
+    hidden = forward(zeros)[1]
+    gradients = jax.grad(lambda a: cross_entropy(forward(a)[0], BATCH.y))(zeros)
+    readings = by_name(small(network, BACKWARD), BACKWARD)
+    for i, name in enumerate(readings):
+        assert name.endswith(f".{i}" if steps > 1 else "Dense_0")
+    expected = [
+        float(jnp.abs(h * g).sum()) for h, g in zip(hidden, gradients, strict=True)
+    ]
+    np.testing.assert_allclose(list(readings.values()), expected, rtol=1e-4)
+    covariances = np.asarray(small(network, FORWARD)[FORWARD])
+    squares = [float(jnp.square(h).sum()) / len(X) for h in hidden]
+    np.testing.assert_allclose(covariances[:, 0], squares, rtol=1e-5)
+
+
+class _Endless(nnx.Module):
+    def __init__(self, rngs: nnx.Rngs) -> None:
+        self.dense = nnx.Linear(6, 6, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        small = lambda x: jnp.square(x).sum() < 1e3  # noqa: E731
+        return lax.while_loop(small, lambda x: 2 * x + self.dense(x), x)
+
+
+def test_a_layer_inside_a_loop_of_unknown_length_is_refused() -> None:
+    network = network_from_nnx(lambda rngs: _Endless(rngs))
+    with pytest.raises(ValueError, match="'dense' is inside a loop, vmap or custom"):
+        small(network, FORWARD)
 
 
 class _Mapped(nnx.Module):
