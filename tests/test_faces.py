@@ -19,7 +19,7 @@ FACES = (
     *("analysis", "integrations", "meters", "proxies", "scoring", "search", "spaces"),
     "testing",
 )
-PACKAGES = (*FACES, "cli", "measure", "ops", "runs")
+PACKAGES = (*FACES, "cli", "files", "measure", "ops", "runs")
 SHOWN = (
     ROOT / "README.md",
     *(

@@ -14,6 +14,7 @@ from jaxproxy.analysis._columns import (
     count_column,
     reachable,
     score_columns,
+    space_of,
     subsets,
     truth_column,
 )
@@ -52,13 +53,14 @@ from jaxproxy.analysis._rank import (
     top_overlap,
 )
 from jaxproxy.analysis._rescore import rescore, stored_readings
-from jaxproxy.analysis._simulation import Simulated, simulated, simulations
-from jaxproxy.analysis._truth import Truth, load_truth
+from jaxproxy.analysis._simulation import Simulated, all_codes, simulated, simulations
+from jaxproxy.analysis._truth import REPEATS, Truth, load_truth
 
 __all__ = [
     "CONTROLS",
     "ENSEMBLES",
     "MEASURES",
+    "REPEATS",
     "SETS",
     "Ablation",
     "BestOf",
@@ -72,6 +74,7 @@ __all__ = [
     "Simulated",
     "Truth",
     "ablate",
+    "all_codes",
     "archs_of",
     "best_of",
     "best_of_columns",
@@ -98,6 +101,7 @@ __all__ = [
     "score_columns",
     "simulated",
     "simulations",
+    "space_of",
     "spearman",
     "spearman_top",
     "stored_readings",

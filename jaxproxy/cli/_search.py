@@ -21,10 +21,10 @@ from jaxproxy.cli._commands import (
     Number,
     Truths,
     column_names,
-    open_both,
     parse_sized,
     show,
 )
+from jaxproxy.cli._truths import RepeatsOption, TruthOptions
 
 if TYPE_CHECKING:
     from jax import Array
@@ -37,7 +37,7 @@ Size = Annotated[str | None, arg(metavar="N", help_behavior_hint="")]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Search:
+class Search(RepeatsOption):
     """Search for the best architecture by a proxy, into a run folder."""
 
     space: Annotated[Positional[str], arg(metavar="SPACE")]
@@ -85,7 +85,8 @@ class Search:
         set_up_jax(self.devices)
         from jaxproxy.scoring import Interrupted
 
-        space, limits = parse_sized(self.space, self.num_classes), self._limits()
+        space = parse_sized(self.space, self.num_classes)
+        limits = self._limits(space)
         scorer = self._scorer(space)
         try:
             found = self._search(space, scorer, limits)
@@ -178,7 +179,7 @@ class Search:
         names = ("max_params", "max_macs", "max_latency")
         return {name: getattr(self, name) for name in names}
 
-    def _limits(self) -> "Budget":
+    def _limits(self, space: "Space") -> "Budget":
         from jaxproxy.analysis import load_truth
         from jaxproxy.search import Budget
 
@@ -191,7 +192,7 @@ class Search:
                 raise ValueError(
                     f"--max-latency is FILE.csv:COLUMN:VALUE, not {self.max_latency!r}"
                 ) from None
-            costs = load_truth(table).accuracy
+            costs = load_truth(table, space=space, repeats=self.repeats).accuracy
         params = _size("--max-params", self.max_params)
         return Budget(params, _size("--max-macs", self.max_macs), costs, most)
 
@@ -246,13 +247,13 @@ def _winner(space: "Space", scorer: "Scorer", found: "LiveSearch") -> dict[str, 
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BestOf:
+class BestOf(TruthOptions):
     """Show what the columns of a run find: the first of N random architectures."""
 
     run: Positional[Folder]
     """Run folder."""
     truth: Truths
-    """Trained accuracies, one or several: FILE.csv:COLUMN (or .csv.gz) or analog."""
+    """Trained accuracies, some of FILE.csv:COLUMN, FILE.json:COLUMN or analog."""
     n: Annotated[tuple[int, ...], arg(metavar="N ...", help_behavior_hint="")] = ()
     """Sizes of samples; those of 100, 1000 and 5000 that the run has by default."""
     runs: Annotated[int, arg(metavar="N")] = 0
@@ -266,7 +267,7 @@ class BestOf:
         from jaxproxy.cli._tables import best_of_tables
         from jaxproxy.cli._words import to_json
 
-        run, truths = open_both(self.run, self.truth)
+        run, truths = self.open(self.run, self.truth)
         records = best_of_columns(run, truths, self.n or None, runs=self.runs)
         if self.json:
             print(json.dumps(to_json(records), indent=2))

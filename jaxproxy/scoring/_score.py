@@ -96,14 +96,24 @@ def score(
         archs = space.enumerate()
     if not len(archs):
         raise ValueError("give at least one architecture to score")
-    if not isinstance(archs, np.ndarray):
-        archs = np.stack([space.from_str(arch) for arch in archs])
+    if not isinstance(archs, np.ndarray | Array):
+        archs = np.stack([space.from_str(_text(space, arch)) for arch in archs])
     codes = space.check_codes(archs)
     options.setdefault("block_size", min(len(codes), 256))
     scorer = make_scorer(space, proxies, **options)
     means = {k: v.mean(1) for k, v in scorer.score(codes).scores.items()}
     means |= scorer.counts(codes)
     return {proxy.name: means[proxy.name] for proxy in scorer.proxies}
+
+
+def _text(space: Space, arch: object) -> str:
+    if not isinstance(arch, str):
+        raise ValueError(
+            f"architectures are strings, or codes as one integer array [N, "
+            f"{len(space.choices)}], not {arch!r} in a list; what another library calls "
+            "an architecture, such as NASLib's tuples, may be read as text"
+        )
+    return arch
 
 
 def _proxies(proxies: Sequence[Proxy | str]) -> list[Proxy]:
