@@ -94,15 +94,14 @@ def from_str(arch: str) -> np.ndarray:
     if len(arch) != NUM_LAYERS:
         hint = "; a spreadsheet may have dropped zeros" if arch.isdigit() else ""
         raise ValueError(
-            f"{arch!r} has {len(arch)} digits, not {NUM_LAYERS} as in '01201201' or "
-            f"'0-1-2-0-1-2-0-1'{hint}"
+            f"{arch!r} has {len(arch)} digits, not {NUM_LAYERS} as in '01201201'{hint}"
         )
     digits = "".join(map(str, range(len(BLOCKS))))
     for digit in arch:
         if digit not in digits:
-            choices = ", ".join(f"{i} ({name})" for i, name in enumerate(BLOCKS))
+            named = ", ".join(f"{i} ({name})" for i, name in enumerate(BLOCKS))
             raise ValueError(
-                f"unknown block {digit!r} in {arch!r}; choose from {choices}"
+                f"unknown block {digit!r} in {arch!r}; choose from {named}"
             )
     return np.array([digits.index(digit) for digit in arch], np.int32)
 

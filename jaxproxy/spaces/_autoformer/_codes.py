@@ -106,8 +106,8 @@ def from_str(supernet: Supernet, arch: str) -> np.ndarray:
     """Code ``int32[G]`` of a string, of AutoFormer's YAML or of dicts of its logs.
 
     Raises:
-      ValueError: other forms or fields, a value that is not in the space, or a list that has
-        neither an entry for each block nor one for each of the deepest architecture.
+      ValueError: other forms or fields, a value that is not in the space, or a list
+        that has neither an entry for each block nor one for each of the deepest.
     """
     arch = plain(arch)
     fields = [part.partition(":") for part in arch.split("|")]
