@@ -24,7 +24,7 @@ SHOWN = (
     ROOT / "README.md",
     *(
         ROOT / "docs" / f"{name}.md"
-        for name in ("adding", "integrations", "results", "search")
+        for name in ("adding", "files", "integrations", "results", "search")
     ),
     *sorted((ROOT / "notebooks").glob("*.ipynb")),
     *sorted((ROOT / "benchmarks").rglob("*.py")),

@@ -6,7 +6,8 @@ used, so that ``jaxproxy --help`` answers at once.
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -61,12 +62,14 @@ class TruthOptions(RepeatsOption):
         lower = {*names, *labels} if self.lower == () else {*(self.lower or ())}
         if unknown := sorted(lower.difference(names, labels)):
             raise ValueError(f"--lower {unknown[0]!r} is none of the truths {names}")
-        for note in dict.fromkeys(note for truth in truths for note in truth.notes):
-            _LOGGER.warning("%s", note)
-        return [
+        truths = [
             truth._replace(name=label, lower=not lower.isdisjoint((truth.name, label)))
             for truth, label in zip(truths, labels, strict=True)
         ]
+        notes = [note for truth in truths for note in (*truth.notes, *_on_unit(truth))]
+        for note in dict.fromkeys(notes):
+            _LOGGER.warning("%s", note)
+        return truths
 
     def open(
         self, path: Path, specs: Sequence[str], *, some: bool = True
@@ -83,3 +86,13 @@ class TruthOptions(RepeatsOption):
             raise ValueError("give at least one truth, such as FILE.csv:COLUMN")
         run = Run.open(path)
         return run, self.load(specs, space_of(run)) if specs else []
+
+
+def _on_unit(truth: "Truth") -> Iterator[str]:
+    """Yields a note on accuracies that are fractions, of which nDCG says little."""
+    known = [value for value in truth.accuracy.values() if not math.isnan(value)]
+    if not truth.lower and known and 0 <= min(known) <= max(known) <= 1:
+        yield (
+            f"{truth.name} is at most 1; the gains of nDCG are of percents, so that of "
+            "fractions it is nearly constant"
+        )

@@ -181,12 +181,14 @@ def _checked_images(
     if not np.isfinite(images).all():
         raise ValueError("images contain NaN or infinity")
     num = len(images)
-    width = np.shape(labels)[1:]
-    if labels is not None and width not in ((), (1,), (classes,)):
-        raise ValueError(
-            f"one-hot labels must be [{num}, {classes}], not {[*np.shape(labels)]}"
-        )
-    y = np.zeros(num, int) if labels is None else as_labels(labels, num, "labels")
+    y = np.zeros(num, int)
+    if labels is not None:
+        labels = np.asarray(labels)
+        if labels.ndim > 1 and labels.shape[1:] not in ((1,), (classes,)):
+            raise ValueError(
+                f"one-hot labels must be [{num}, {classes}], not {[*labels.shape]}"
+            )
+        y = as_labels(labels, num, "labels")
     if y.size and not 0 <= y.min() <= y.max() < classes:
         raise ValueError(
             f"labels must be from 0 to {classes - 1}, not {y.min()} to {y.max()}"

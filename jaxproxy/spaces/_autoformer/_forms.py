@@ -42,7 +42,7 @@ def plain(arch: str) -> str:
         found = _yaml(text)
     else:
         return text
-    if not isinstance(found, dict):
+    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
         raise ValueError(f"{arch!r} is no architecture; {FORMS}")
     return _written(arch, found)
 
@@ -94,7 +94,7 @@ def _yaml(text: str) -> dict[str, Any] | None:
 
 
 def _written(arch: str, found: Mapping[str, Any]) -> str:
-    lower = {str(name).lower(): value for name, value in found.items()}
+    lower = {name.lower(): value for name, value in found.items()}
     if isinstance(lower.get(_SECTION), dict):
         return _written(arch, lower[_SECTION])
     values = {}
