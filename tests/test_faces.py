@@ -19,12 +19,12 @@ FACES = (
     *("analysis", "integrations", "meters", "proxies", "scoring", "search", "spaces"),
     "testing",
 )
-PACKAGES = (*FACES, "cli", "measure", "ops", "runs")
+PACKAGES = (*FACES, "cli", "files", "measure", "ops", "runs")
 SHOWN = (
     ROOT / "README.md",
     *(
         ROOT / "docs" / f"{name}.md"
-        for name in ("adding", "integrations", "results", "search")
+        for name in ("adding", "files", "integrations", "results", "search")
     ),
     *sorted((ROOT / "notebooks").glob("*.ipynb")),
     *sorted((ROOT / "benchmarks").rglob("*.py")),

@@ -14,6 +14,7 @@ from jaxproxy.analysis._columns import (
     count_column,
     reachable,
     score_columns,
+    space_of,
     subsets,
     truth_column,
 )
@@ -55,16 +56,18 @@ from jaxproxy.analysis._rank import (
 from jaxproxy.analysis._rescore import rescore, stored_readings
 from jaxproxy.analysis._simulation import (
     Simulated,
+    all_codes,
     named_searches,
     simulated,
     simulations,
 )
-from jaxproxy.analysis._truth import Truth, load_truth
+from jaxproxy.analysis._truth import REPEATS, Truth, load_truth
 
 __all__ = [
     "CONTROLS",
     "ENSEMBLES",
     "MEASURES",
+    "REPEATS",
     "SETS",
     "Ablation",
     "BestOf",
@@ -79,6 +82,7 @@ __all__ = [
     "Simulated",
     "Truth",
     "ablate",
+    "all_codes",
     "archs_of",
     "best_of",
     "best_of_columns",
@@ -107,6 +111,7 @@ __all__ = [
     "score_columns",
     "simulated",
     "simulations",
+    "space_of",
     "spearman",
     "spearman_top",
     "stored_readings",

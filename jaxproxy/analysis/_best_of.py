@@ -22,7 +22,7 @@ SIZES = (100, 1_000, 5_000)
 
 
 class Found(NamedTuple):
-    """Accuracy of the architecture that is chosen of N random ones, in percent."""
+    """Accuracy of the architecture that is chosen of N random ones, in its unit."""
 
     mean: float
     std: float
@@ -50,7 +50,7 @@ def best_of(
 
     Args:
       score: float[N], higher is better, NaN where there is none.
-      accuracy: float[N], percent, finite.
+      accuracy: float[N], finite, in any unit; it is reported, and never ranked.
       n: size of a sample, 1 to N.
       runs: how many random samples; 0 for all there are, exactly.
       seed: of the random samples.
@@ -165,7 +165,8 @@ def _records(
     for column in columns:
         found = best_of(column.oriented[accuracy.valid], known, n=n, runs=runs)
         yield BestOf(column.name, accuracy.name, n, *found)
-    yield BestOf("ceiling", accuracy.name, n, *best_of(known, known, n=n, runs=runs))
+    best = accuracy.oriented[accuracy.valid]
+    yield BestOf("ceiling", accuracy.name, n, *best_of(best, known, n=n, runs=runs))
 
 
 def _log_choose(total: np.ndarray, chosen: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Columns over the architectures of a run: scores, ensembles, counts, truths (host)."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -115,13 +115,34 @@ def truth_column(run: "Run", archs: Sequence[str], truth: "Truth") -> Column:
     Raises:
       ValueError: the truth has none of them.
     """
-    accuracy = np.array([truth.accuracy.get(arch, np.nan) for arch in archs])
+    names = names_in(run, archs, truth.accuracy)
+    accuracy = np.array([truth.accuracy.get(name, np.nan) for name in names])
     if np.isnan(accuracy).all():
+        other = next(iter(truth.accuracy), None)
         raise ValueError(
             f"truth {truth.name!r} has none of the {len(archs)} architectures of "
-            f"{run.path}, such as {archs[0]!r}"
+            f"{run.path}, such as {archs[0]!r}; it has such as {other!r}"
         )
-    return Column(truth.name, accuracy, ~np.isnan(accuracy))
+    return Column(truth.name, accuracy, ~np.isnan(accuracy), not truth.lower)
+
+
+def names_in(run: "Run", archs: Sequence[str], table: Mapping[str, float]) -> list[str]:
+    """Returns what a table may call N architectures of a run.
+
+    A run keeps the strings that it was given; a table that was loaded for a space has
+    those that the space writes.
+    """
+    space = space_of(run) if any(arch not in table for arch in archs) else None
+    if space is None:
+        return [*archs]
+    return [arch if arch in table else _respelled(space, arch) for arch in archs]
+
+
+def _respelled(space: Space, arch: str) -> str:
+    try:
+        return space.to_str(space.from_str(arch))
+    except ValueError:  # of a run that another version wrote
+        return arch
 
 
 def reachable(run: "Run", archs: Sequence[str]) -> np.ndarray:
@@ -155,6 +176,11 @@ def _space(run: "Run") -> Space:
     options = inspect.signature(SPACES[name]).parameters
     given = {o: recorded[o] for o in options if recorded.get(o) is not None}
     return SPACES[name](**given)
+
+
+def space_of(run: "Run") -> Space | None:
+    """Returns the space of a run, None if it is not one of ``SPACES``."""
+    return _space(run) if is_known(run) else None
 
 
 def is_known(run: "Run") -> bool:

@@ -28,6 +28,7 @@ class Record(NamedTuple):
         operations.
       ranked_among: for an ensemble, of how many architectures its ranks are, whatever
         the set; None for a proxy.
+      lower: whether a lower value of the truth is a better one.
       num_unknown: architectures of the set without an accuracy, which are left out.
       best_of1000: mean accuracy of the first by score of 1,000 random ones of the set,
         as :func:`best_of`; NaN if it has fewer.
@@ -39,6 +40,7 @@ class Record(NamedTuple):
     proxy: str
     set: str
     ranked_among: int | None
+    lower: bool
     num_unknown: int
     best_of1000: float
     n: int
@@ -110,6 +112,7 @@ def compare(
             column.valid[rows],
             accuracy.values[rows],
             higher_is_better=column.higher_is_better,
+            lower=not accuracy.higher_is_better,
             num_bootstrap=num_bootstrap,
         )
         yield Record(
@@ -117,6 +120,7 @@ def compare(
             proxy=column.name,
             set=label,
             ranked_among=column.ranked_among,
+            lower=not accuracy.higher_is_better,
             num_unknown=int(missing.sum()),
             best_of1000=best_of_1000(column.oriented[rows], accuracy.values[rows]),
             **vars(correlation),

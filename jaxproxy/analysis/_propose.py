@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxproxy.analysis._columns import archs_of, score_columns
+from jaxproxy.analysis._columns import archs_of, names_in, score_columns
+from jaxproxy.analysis._truth import Truth
 from jaxproxy.runs import Run
 from jaxproxy.search import Genes, Search, normal_scores, rerank
 
@@ -19,7 +20,7 @@ _FEW = 10
 
 def propose(
     run: Run,
-    accuracy: Mapping[str, float],
+    accuracy: Mapping[str, float] | Truth,
     n: int = 8,
     *,
     explore: float = 0.5,
@@ -34,8 +35,8 @@ def propose(
     Args:
       run: a run with finished parts.
       accuracy: architecture string -> accuracy, higher is better, of those that were
-        trained; NaN for a training that failed. Those that the run does not have are
-        no part of the fit.
+        trained, or a truth of either kind; NaN for a training that failed. Those that
+        the run does not have are no part of the fit.
       n: how many, fewer if the run has no more.
       explore: how many deviations of the fit count for as much as its mean.
 
@@ -45,13 +46,15 @@ def propose(
     """
     if n < 1:
         raise ValueError(f"n is at least 1, not {n}")
+    told_of = accuracy.oriented if isinstance(accuracy, Truth) else accuracy
     archs, columns = archs_of(run), score_columns(run)
+    names = names_in(run, archs, told_of)
     # A run of random architectures may hold one of them twice.
     places = {arch: place for place, arch in enumerate(archs)}
     rows = np.array(sorted(places.values()))
     table = np.stack([column.oriented[rows] for column in columns], 1)
     scores = normal_scores(table)
-    trained = np.array([archs[row] in accuracy for row in rows])
+    trained = np.array([names[row] in told_of for row in rows])
     n = min(n, int((~trained).sum()))
     if trained.sum() < _FEW:
         order = np.argsort(np.where(trained, np.inf, -scores.mean(1)), kind="stable")
@@ -66,7 +69,7 @@ def propose(
         most=int(trained.sum()) + n,
     )
     told = np.flatnonzero(trained)
-    fitness = [accuracy[archs[row]] for row in rows[told]]
+    fitness = [told_of[names[row]] for row in rows[told]]
     state = _told(search, told, np.array(fitness, np.float32))
     ask = jax.jit(search.ask)
     asked = []

@@ -6,7 +6,7 @@ order of equal values: architectures tied across the k-th place share the places
 are left. So every number is deterministic and independent of the order of the rows.
 
 Accuracies are in percent, higher is better; scores likewise higher is better, except
-in :func:`correlate`, which can turn them.
+in :func:`correlate`, which can turn both.
 """
 
 import functools
@@ -258,6 +258,7 @@ def correlate(
     accuracy: np.ndarray,
     *,
     higher_is_better: bool = True,
+    lower: bool = False,
     num_bootstrap: int = 0,
 ) -> Correlation:
     """Compares a score with trained accuracies, all measures at once.
@@ -269,22 +270,24 @@ def correlate(
       score: float[N].
       valid: bool[N], false where the score is not to be trusted.
       accuracy: float[N], percent, finite.
-      higher_is_better: whether a high score predicts a high accuracy.
+      higher_is_better: whether a high score predicts a good accuracy.
+      lower: whether a low accuracy is a good one, as of a loss; nDCG is NaN then.
       num_bootstrap: resamples for the intervals; 0 for none.
 
     Raises:
       ValueError: shapes differ, or an accuracy is not finite.
     """
     score, valid = np.asarray(score, np.float64), np.asarray(valid, bool)
-    if not score.shape == valid.shape == np.shape(accuracy):
-        raise ValueError(
-            f"score, valid and accuracy differ in shape: {list(score.shape)}, "
-            f"{list(valid.shape)}, {list(np.shape(accuracy))}"
-        )
+    shapes = [str([*np.shape(values)]) for values in (score, valid, accuracy)]
+    if len(set(shapes)) > 1:
+        named = ", ".join(shapes)
+        raise ValueError(f"score, valid and accuracy differ in shape: {named}")
     valid = valid & np.isfinite(score)
     _, accuracy = _pair(np.where(valid, score, 0.0), accuracy)
     n, score, accuracy = len(score), score[valid], accuracy[valid]
     score = score if higher_is_better else -score
+    accuracy = -accuracy if lower else accuracy
+    measures = MEASURES | ({"ndcg1000": lambda a, b: math.nan} if lower else {})
     interval = functools.partial(bootstrap, a=score, b=accuracy, num=num_bootstrap)
     return Correlation(
         n=n,
@@ -292,8 +295,6 @@ def correlate(
         coverage=len(score) / n if n else math.nan,
         score_ties=tied_pairs(score),
         truth_ties=tied_pairs(accuracy),
-        intervals={m: interval(f) for m, f in MEASURES.items()}
-        if num_bootstrap
-        else {},
-        **{measure: f(score, accuracy) for measure, f in MEASURES.items()},
+        intervals={m: interval(f) for m, f in measures.items() if num_bootstrap},
+        **{measure: f(score, accuracy) for measure, f in measures.items()},
     )

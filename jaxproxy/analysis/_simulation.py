@@ -69,7 +69,7 @@ def simulations(
       ValueError: an unknown search or option, a space that cannot be listed, a table
         that lacks architectures, or numbers below one.
     """
-    codes = _all_codes(space)
+    codes = all_codes(space)
     if not truths or not methods:
         raise ValueError("give at least one method, and one truth to report")
     genes = make_genes(space)
@@ -77,17 +77,14 @@ def simulations(
     given = isinstance(methods, Mapping)
     searches = dict(methods) if given else named_searches(space, methods)
     values = {t.name: _column(space, archs, t) for t in truths}
+    lower = {t.name: t.lower for t in truths}
     told = _column(space, archs, seen)
     if warm is not None:
         scores = _column(space, archs, warm, complete=False)
         proxy, pool = look_up(genes, codes, scores), max(3_000, budget)
         searches |= {
             f"warm-up+{name}": warm_up(
-                search,
-                genes,
-                proxy,
-                first=_first(name, budget),
-                pool=pool,
+                search, genes, proxy, first=_first(name, budget), pool=pool
             )
             for name, search in searches.items()
         }
@@ -96,7 +93,22 @@ def simulations(
         key = jax.random.key(seed)
         ranks = simulate(search, genes, told[order], budget=budget, runs=runs, key=key)
         for truth, column in values.items():
-            yield name, truth, curves(ranks, told[order], column[order])
+            found = curves(ranks, told[order], column[order])
+            yield name, truth, _in_its_unit(found, lower[truth])
+
+
+def all_codes(space: Space) -> np.ndarray:
+    """Returns the codes int32[N, G] of a space of which there are tables of all.
+
+    Raises:
+      ValueError: it is too large, or some of its codes are no architectures.
+    """
+    if space.enumerate is None or space.constraint is not None:
+        raise ValueError(
+            f"{space.name} is too large, or has too few architectures among its codes, "
+            "for a table of all"
+        )
+    return space.enumerate()
 
 
 def named_searches(
@@ -114,7 +126,7 @@ def named_searches(
       ValueError: an unknown search or option, a space that cannot be listed, or a run
         that lacks architectures.
     """
-    genes, codes, table = make_genes(space), _all_codes(space), None
+    genes, codes, table = make_genes(space), all_codes(space), None
     if features is not None:
         archs = [space.to_str(code) for code in codes]
         table = _columns(space, archs, features)[table_rows(genes, codes)]
@@ -146,20 +158,6 @@ def simulated(found: Mapping[tuple[str, str], Curves]) -> list[Simulated]:
     return records
 
 
-def _all_codes(space: Space) -> np.ndarray:
-    """Returns the codes int32[N, G] of all architectures.
-
-    Raises:
-      ValueError: there are too many, or codes that are none.
-    """
-    if space.enumerate is None or space.constraint is not None:
-        raise ValueError(
-            f"{space.name} is too large, or has too few architectures among its codes, "
-            "for a table of all"
-        )
-    return space.enumerate()
-
-
 def _columns(space: Space, archs: Sequence[str], run: Run) -> np.ndarray:
     """Returns all columns of a run float64[N, F], a row for each architecture.
 
@@ -177,6 +175,11 @@ def _columns(space: Space, archs: Sequence[str], run: Run) -> np.ndarray:
     return table[[places[arch] for arch in archs]]
 
 
+def _in_its_unit(found: Curves, lower: bool) -> Curves:
+    """Returns curves of a truth that was turned so that higher is better."""
+    return Curves(-found.honest, -found.oracle) if lower else found
+
+
 def _first(name: str, budget: int) -> int:
     """Returns how much of the warm-up is evaluated: all by random search."""
     return budget if name.startswith("random_search") else min(_FIRST, budget)
@@ -185,12 +188,13 @@ def _first(name: str, budget: int) -> int:
 def _column(
     space: Space, archs: Sequence[str], truth: Truth, *, complete: bool = True
 ) -> np.ndarray:
-    """Returns values float64[N] of architectures, NaN where there are none.
+    """Returns values float64[N] of architectures, higher is better, NaN without one.
 
     Raises:
       ValueError: none at all, or any if the column is to be complete.
     """
-    values = np.array([truth.accuracy.get(arch, np.nan) for arch in archs])
+    known = truth.oriented
+    values = np.array([known.get(arch, np.nan) for arch in archs])
     missing = np.flatnonzero(np.isnan(values))
     if len(missing) and (complete or len(missing) == len(archs)):
         raise ValueError(

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
+from jaxproxy.cli._truths import TruthOptions
+
 if TYPE_CHECKING:
-    from jaxproxy.analysis import Truth
-    from jaxproxy.runs import Run
     from jaxproxy.spaces import Space
 
 Number = Annotated[int | None, arg(metavar="N", help_behavior_hint="")]
@@ -71,18 +71,6 @@ def parse_sized(text: str, num_classes: int | None) -> "Space":
     return parse_space(text, **given)
 
 
-def open_both(
-    path: Path, specs: Sequence[str], *, some: bool = True
-) -> "tuple[Run, list[Truth]]":
-    """The run and the truths to compare it with; an error if there are to be some."""
-    from jaxproxy.analysis import load_truth
-    from jaxproxy.runs import Run
-
-    if some and not specs:
-        raise ValueError("give at least one truth, such as FILE.csv:COLUMN")
-    return Run.open(path), [load_truth(spec) for spec in specs]
-
-
 def plotter(name: str, path: Path | None) -> Callable[..., None]:
     """Returns a function that draws to a file, or one that does nothing.
 
@@ -97,13 +85,13 @@ def plotter(name: str, path: Path | None) -> Callable[..., None]:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Correlate:
+class Correlate(TruthOptions):
     """Compare the scores of a run with trained accuracies."""
 
     run: Positional[Folder]
     """Run folder."""
     truth: Truths
-    """Trained accuracies, one or several: FILE.csv:COLUMN (or .csv.gz) or analog."""
+    """Trained accuracies, some of FILE.csv:COLUMN, FILE.json:COLUMN or analog."""
     bootstrap: Annotated[int, arg(metavar="N")] = 0
     """Resamples of the architectures for 95 % intervals; none by default."""
     json: Flag = False
@@ -115,7 +103,7 @@ class Correlate:
         from jaxproxy.cli._tables import correlation_tables
         from jaxproxy.cli._words import to_json
 
-        run, truths = open_both(self.run, self.truth)
+        run, truths = self.open(self.run, self.truth)
         records = correlations(run, truths, num_bootstrap=self.bootstrap)
         if self.json:
             print(json.dumps(to_json(records), indent=2))
@@ -125,13 +113,13 @@ class Correlate:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Ablate:
+class Ablate(TruthOptions):
     """Compare the declared variants of a proxy, from the readings of one run."""
 
     run: Positional[Folder]
     """Run folder."""
     truth: Truths
-    """Trained accuracies, one or several: FILE.csv:COLUMN (or .csv.gz) or analog."""
+    """Trained accuracies, some of FILE.csv:COLUMN, FILE.json:COLUMN or analog."""
     proxy: str = "intrain"
     """Proxy; options that are written, as in 'intrain(dead=live)', stay so."""
     set: Literal["all", "reachable"] = "all"
@@ -152,7 +140,7 @@ class Ablate:
         from jaxproxy.startup import set_up_jax
 
         set_up_jax()
-        run, truths = open_both(self.run, self.truth)
+        run, truths = self.open(self.run, self.truth)
         found = ablate(
             run, self.proxy, truths, subset=self.set, num_bootstrap=self.bootstrap
         )
@@ -165,13 +153,13 @@ class Ablate:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Matrix:
+class Matrix(TruthOptions):
     """Correlate the proxies of a run with each other, and beyond mere counts."""
 
     run: Positional[Folder]
     """Run folder."""
     truth: Truths = ()
-    """Trained accuracies: FILE.csv:COLUMN (or .csv.gz) or analog."""
+    """Trained accuracies: FILE.csv:COLUMN, FILE.json:COLUMN or analog."""
     given: Annotated[
         tuple[Literal["params", "macs"], ...],
         arg(metavar="COUNT ...", help_behavior_hint=""),
@@ -193,7 +181,7 @@ class Matrix:
 
         if self.given and not self.truth:
             raise ValueError("--given needs a --truth to correlate with")
-        run, truths = open_both(self.run, self.truth, some=False)
+        run, truths = self.open(self.run, self.truth, some=False)
         found = matrix(run, truths, given=self.given, measure=self.measure)
         if self.json:
             print(json.dumps(to_json(found), indent=2))

@@ -2,51 +2,68 @@
 
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from jaxproxy.files import decode, read_archs_column, read_text
+from jaxproxy.scoring import as_labels, check_layout
 from jaxproxy.spaces import Space
 
 
 def read_archs(path: Path, space: Space) -> tuple[list[str], np.ndarray]:
     """Architecture strings, one a line, and their codes int32[N, G].
 
-    Blank lines do not count; the path ``-`` is standard input.
+    Blank lines do not count; the path ``-`` is standard input. A table is read by its
+    column of architectures, and a YAML file is one architecture. What is written on one
+    line is kept as it is.
 
     Raises:
       ValueError: the file cannot be read or names no architecture, or a line is not
         one; the message has its number.
     """
     strings, codes = [], []
-    for number, line in _numbered_lines(path):
+    for text, place in _placed_archs(path):
         try:
-            codes.append(space.from_str(line))
+            code = space.from_str(text)
         except ValueError as error:
-            raise ValueError(f"line {number} of {path}: {error}") from error
-        strings.append(line)
+            raise ValueError(f"{place}: {error}") from error
+        codes.append(code)
+        strings.append(space.to_str(code) if "\n" in text else text)
     if not codes:
         raise ValueError(f"{path} has no architectures; write one a line")
     return strings, np.stack(codes)
 
 
-def _numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    try:
-        text = sys.stdin.read() if str(path) == "-" else path.read_text("utf-8")
-    except (OSError, UnicodeError) as error:
-        raise _cannot_read(path, error) from error
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip():
-            yield number, line.strip()
+def _placed_archs(path: Path) -> list[tuple[str, str]]:
+    """Returns texts of architectures, and where they are."""
+    piped = str(path) == "-"
+    text = decode(sys.stdin.buffer.read(), "-") if piped else read_text(path)
+    if path.suffix.lower() in (".yaml", ".yml"):
+        return [(text.strip(), str(path))]
+    table = read_archs_column(text, path)
+    if table is not None:
+        return table
+    lines = enumerate(text.splitlines(), 1)
+    return [
+        (_unquoted(line.strip()), f"line {number} of {path}")
+        for number, line in lines
+        if line.strip()
+    ]
+
+
+def _unquoted(line: str) -> str:
+    """Returns a line without quotes around it: spreadsheets write them at commas."""
+    quoted = len(line) > 1 and line[0] == line[-1] == '"'
+    return line[1:-1] if quoted and '"' not in line[1:-1] else line
 
 
 def read_images(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """Images float32[N, R, R, 3] of an npz file and their labels, if it has any.
 
     The file has ``x``, uint8 from 0 to 255 or float in any unit, and may have labels
-    ``y``, integer[N]. Images are standardised as a whole: mean 0 and deviation 1 per
-    channel.
+    ``y``, integer[N] or [N, 1], or one-hot [N, classes]. Images are standardised as a
+    whole: mean 0 and deviation 1 per channel.
 
     Raises:
       ValueError: no such file or array, a wrong type or shape, a value that is not
@@ -58,18 +75,17 @@ def read_images(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     x = arrays["x"]
     if x.dtype != np.uint8 and not np.issubdtype(x.dtype, np.floating):
         raise ValueError(f"x in {path} must be uint8 or float, not {x.dtype}")
-    if x.ndim != 4 or x.shape[3] != 3 or x.shape[1] != x.shape[2] or not x.size:
-        raise ValueError(f"x in {path} must be [N, R, R, 3], not {list(x.shape)}")
-    if "y" in arrays and arrays["y"].shape != x.shape[:1]:
-        shape = list(arrays["y"].shape)
-        raise ValueError(f"y in {path} must be [{len(x)}] like x, not {shape}")
+    check_layout(x, f"x in {path}")
+    labels = arrays.get("y")
+    if labels is not None:  # the file is not known any more where they are used
+        as_labels(labels, len(x), f"y in {path}")
     broken = np.flatnonzero(~np.isfinite(x).all(axis=(1, 2, 3)))
     if len(broken):
         raise ValueError(
             f"image {broken[0]} of {path} has NaN or infinity ({len(broken)} such "
             f"of {len(x)})"
         )
-    return _standardised(x, path), arrays.get("y")
+    return _standardised(x, path), labels
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:

@@ -7,10 +7,11 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from jaxproxy.cli._commands import Flag, Folder, show
+from jaxproxy.cli._truths import TruthOptions
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Propose:
+class Propose(TruthOptions):
     """Show which architectures of a run to train next, given accuracies so far."""
 
     run: Positional[Folder]
@@ -27,12 +28,13 @@ class Propose:
         from jaxproxy.startup import set_up_jax
 
         set_up_jax()
-        from jaxproxy.analysis import load_truth, propose
+        from jaxproxy.analysis import propose, space_of
         from jaxproxy.runs import Run
 
-        told = None if self.told is None else load_truth(self.told, failures=True)
-        accuracy = {} if told is None else told.accuracy
-        archs = propose(Run.open(self.run), accuracy, self.n)
+        run = Run.open(self.run)
+        specs = [] if self.told is None else [self.told]
+        told = self.load(specs, space_of(run), failures=True) if specs else []
+        archs = propose(run, told[0] if told else {}, self.n)
         if self.json:
             print(json.dumps([{"arch": arch} for arch in archs], indent=2))
         else:

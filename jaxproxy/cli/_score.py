@@ -21,6 +21,7 @@ from jaxproxy.cli._commands import (
     parse_sized,
     show,
 )
+from jaxproxy.cli._truths import TruthOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +36,7 @@ _DEFAULT_SAMPLE = 100
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Score:
+class Score(TruthOptions):
     """Score architectures into a run folder, or finish a run that was stopped."""
 
     space: Annotated[Positional[str], arg(metavar="SPACE")]
@@ -75,7 +76,8 @@ class Score:
     no_deduplicate: Flag = False
     """Score every distinct architecture."""
     truth: Truths = ()
-    """Trained accuracies to correlate with: FILE.csv:COLUMN or analog."""
+    """Trained accuracies to correlate with: FILE.csv:COLUMN, FILE.json:COLUMN or
+    analog."""
 
     def __call__(self) -> int:
         """Scores, and prints what was found."""
@@ -84,14 +86,14 @@ class Score:
         from jaxproxy.startup import set_up_jax
 
         set_up_jax(self.devices)
-        from jaxproxy.analysis import correlations, load_truth
+        from jaxproxy.analysis import correlations
         from jaxproxy.cli import _tables as tables
         from jaxproxy.cli import _words as words
         from jaxproxy.scoring import Interrupted
 
         space = parse_sized(self.space, self.num_classes)
         codes, strings = self._request(space)
-        truths = [load_truth(spec) for spec in self.truth]  # before hours of scoring
+        truths = self.load(self.truth, space)  # before hours of scoring
         scorer = self._scorer(space)
         show(*words.request(scorer, len(codes), self.images is not None))
         try:

@@ -21,11 +21,11 @@ from jaxproxy.cli._commands import (
     Number,
     Truths,
     column_names,
-    open_both,
     parse_sized,
     show,
 )
 from jaxproxy.cli._found import front_records, front_tables, winner
+from jaxproxy.cli._truths import RepeatsOption, TruthOptions
 
 if TYPE_CHECKING:
     from jax import Array
@@ -39,7 +39,7 @@ Size = Annotated[str | None, arg(metavar="N", help_behavior_hint="")]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Search:
+class Search(RepeatsOption):
     """Search for the best architecture by a proxy, into a run folder."""
 
     space: Annotated[Positional[str], arg(metavar="SPACE")]
@@ -91,7 +91,8 @@ class Search:
         set_up_jax(self.devices)
         from jaxproxy.scoring import Interrupted
 
-        space, limits = parse_sized(self.space, self.num_classes), self._limits()
+        space = parse_sized(self.space, self.num_classes)
+        limits = self._limits(space)
         scorer = self._scorer(space)
         try:
             found = self._search(space, scorer, limits)
@@ -123,7 +124,7 @@ class Search:
             space,
             budget=limits if limits != Budget() else None,
             mutation=self._mutation(space),
-            cost=self._costs(),
+            cost=self._costs(space),
         )
         more: dict[str, Any] = {"genes": genes}
         names = [proxy.name for proxy in scorer.proxies]
@@ -155,10 +156,12 @@ class Search:
             settings=settings,
         )
 
-    def _costs(self) -> "Mapping[str, float] | None":
+    def _costs(self, space: "Space") -> "Mapping[str, float] | None":
         from jaxproxy.analysis import load_truth
 
-        return None if self.cost is None else load_truth(self.cost).accuracy
+        if self.cost is None:
+            return None
+        return load_truth(self.cost, space=space, repeats=self.repeats).accuracy
 
     def _front(
         self, space: "Space", scorer: "Scorer", found: "LiveSearch"
@@ -168,7 +171,7 @@ class Search:
             return None
         names = [proxy.name for proxy in scorer.proxies]
         weighs = found.search.objectives > found.search.scores
-        return front_records(space, names, found.run, self._costs(), weighs=weighs)
+        return front_records(space, names, found.run, self._costs(space), weighs=weighs)
 
     def _scorer(self, space: "Space") -> "Scorer":
         from jaxproxy.analysis import expand
@@ -210,7 +213,7 @@ class Search:
         names = ("max_params", "max_macs", "max_latency")
         return {name: getattr(self, name) for name in names}
 
-    def _limits(self) -> "Budget":
+    def _limits(self, space: "Space") -> "Budget":
         from jaxproxy.analysis import load_truth
         from jaxproxy.search import Budget
 
@@ -223,7 +226,7 @@ class Search:
                 raise ValueError(
                     f"--max-latency is FILE.csv:COLUMN:VALUE, not {self.max_latency!r}"
                 ) from None
-            costs = load_truth(table).accuracy
+            costs = load_truth(table, space=space, repeats=self.repeats).accuracy
         params = _size("--max-params", self.max_params)
         return Budget(params, _size("--max-macs", self.max_macs), costs, most)
 
@@ -256,13 +259,13 @@ def _size(option: str, text: str | None) -> int | None:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BestOf:
+class BestOf(TruthOptions):
     """Show what the columns of a run find: the first of N random architectures."""
 
     run: Positional[Folder]
     """Run folder."""
     truth: Truths
-    """Trained accuracies, one or several: FILE.csv:COLUMN (or .csv.gz) or analog."""
+    """Trained accuracies, some of FILE.csv:COLUMN, FILE.json:COLUMN or analog."""
     n: Annotated[tuple[int, ...], arg(metavar="N ...", help_behavior_hint="")] = ()
     """Sizes of samples; those of 100, 1000 and 5000 that the run has by default."""
     runs: Annotated[int, arg(metavar="N")] = 0
@@ -276,7 +279,7 @@ class BestOf:
         from jaxproxy.cli._tables import best_of_tables
         from jaxproxy.cli._words import to_json
 
-        run, truths = open_both(self.run, self.truth)
+        run, truths = self.open(self.run, self.truth)
         records = best_of_columns(run, truths, self.n or None, runs=self.runs)
         if self.json:
             print(json.dumps(to_json(records), indent=2))

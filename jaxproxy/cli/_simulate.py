@@ -12,10 +12,11 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from jaxproxy.cli._commands import File, Flag, Names, Truths, plotter, show
+from jaxproxy.cli._truths import TruthOptions
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Simulate:
+class Simulate(TruthOptions):
     """Run searches hundreds of times on tables, and compare what they find."""
 
     space: Annotated[Positional[str], arg(metavar="SPACE")]
@@ -23,7 +24,7 @@ class Simulate:
     seen: Annotated[str, arg(metavar="TRUTH", help_behavior_hint="")]
     """What a search is told: FILE.csv:COLUMN, such as accuracies after 12 epochs."""
     truth: Truths
-    """What is reported, one or several: FILE.csv:COLUMN (or .csv.gz) or analog."""
+    """What is reported, some of FILE.csv:COLUMN, FILE.json:COLUMN or analog."""
     methods: Names = ("random_search", "regularized_evolution")
     """Searches with options, such as 'regularized_evolution(pool=10,sample=3)'."""
     budget: int = 300
@@ -49,7 +50,12 @@ class Simulate:
         from jaxproxy.startup import set_up_jax
 
         set_up_jax()
-        from jaxproxy.analysis import load_truth, named_searches, simulated, simulations
+        from jaxproxy.analysis import (
+            all_codes,
+            named_searches,
+            simulated,
+            simulations,
+        )
         from jaxproxy.cli._tables import simulated_tables
         from jaxproxy.cli._words import to_json
         from jaxproxy.runs import Run
@@ -57,16 +63,20 @@ class Simulate:
 
         space = parse_space(self.space)
         features = None if self.features is None else Run.open(self.features)
+        all_codes(space)  # which says so if it is too large, before tables are read
+        # One list, so that --lower names any of them.
+        warm = [] if self.warm_up is None else [self.warm_up]
+        seen, *truths = self.load([self.seen, *self.truth, *warm], space)
         found = {
             (method, truth): curve
             for method, truth, curve in simulations(
                 space,
                 named_searches(space, self.methods, features),
-                load_truth(self.seen),
-                [load_truth(spec) for spec in self.truth],
+                seen,
+                truths[: len(self.truth)],
                 budget=self.budget,
                 runs=self.runs,
-                warm=None if self.warm_up is None else load_truth(self.warm_up),
+                warm=truths[-1] if warm else None,
                 seed=self.seed,
             )
         }

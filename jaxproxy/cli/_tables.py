@@ -56,7 +56,8 @@ def correlation_tables(records: Sequence[Record]) -> Iterator[RenderableType]:
         where = "" if label == "all" else " without unreachable operations"
         missing = rows[0].num_unknown
         unknown = f" ({missing} more have no accuracy)" if missing else ""
-        title = f"{truth}: {rows[0].n} architectures{where}{unknown}"
+        good = ", lower is better" if rows[0].lower else ""
+        title = f"{truth}{good}: {rows[0].n} architectures{where}{unknown}"
         finds = ("best of\n1000",) if rows[0].n >= 1_000 else ()
         columns = ("valid", "cover-\nage %", *_HEADERS.values(), *finds, "ties\n%")
         table = make_table(title, "proxy", *columns)
@@ -93,7 +94,7 @@ def best_of_tables(records: Sequence[BestOf]) -> Iterator[RenderableType]:
             table.add_row(*map(Text, (proxy, *cells)))
         yield table
     yield (
-        "Accuracy of the first by score of N random architectures: mean and standard "
+        "Truth of the first by score of N random architectures: mean and standard "
         "deviation over all samples. ceiling: the best of the sample."
     )
 

@@ -1,6 +1,7 @@
 """From codes to scores: any number of architectures and seeds, on any devices."""
 
 from jaxproxy.scoring._cost import COSTS, cost_class, summary
+from jaxproxy.scoring._images import as_labels, check_layout
 from jaxproxy.scoring._live import LiveSearch, search_live
 from jaxproxy.scoring._population import Population, population
 from jaxproxy.scoring._program import bind_pass
@@ -18,7 +19,9 @@ __all__ = [
     "LiveSearch",
     "Population",
     "Scorer",
+    "as_labels",
     "bind_pass",
+    "check_layout",
     "cost_class",
     "make_scorer",
     "population",

@@ -12,6 +12,7 @@ from jax import Array
 from jaxproxy.measure import EqualWeightsMeter
 from jaxproxy.options import check_choices
 from jaxproxy.proxies import Proxy, grey_images, parse_proxy
+from jaxproxy.scoring._images import as_labels, check_layout
 from jaxproxy.scoring._scorer import Scorer, check_seeds
 from jaxproxy.spaces import Space
 from jaxproxy.types import Batch, Fidelity
@@ -37,8 +38,8 @@ def make_scorer(
       seeds: how many (0, 1...), or which; each draws its own weights and inputs.
       images: float[N, R, R, 3] for the proxies that take images; epsinas takes grey
         ones by default.
-      labels: integer[N], the classes of the images, for proxies with a loss; 0 by
-        default.
+      labels: integer[N] or [N, 1], or one-hot [N, classes], the classes of the images,
+        for proxies with a loss; 0 by default.
       devices: how many local devices, or which; all of them by default.
       block_size: codes per compiled call, rounded up to a multiple of the devices;
         by default so that a block takes about a second.
@@ -96,14 +97,24 @@ def score(
         archs = space.enumerate()
     if not len(archs):
         raise ValueError("give at least one architecture to score")
-    if not isinstance(archs, np.ndarray):
-        archs = np.stack([space.from_str(arch) for arch in archs])
+    if not isinstance(archs, np.ndarray | Array):
+        archs = np.stack([space.from_str(_text(space, arch)) for arch in archs])
     codes = space.check_codes(archs)
     options.setdefault("block_size", min(len(codes), 256))
     scorer = make_scorer(space, proxies, **options)
     means = {k: v.mean(1) for k, v in scorer.score(codes).scores.items()}
     means |= scorer.counts(codes)
     return {proxy.name: means[proxy.name] for proxy in scorer.proxies}
+
+
+def _text(space: Space, arch: object) -> str:
+    if not isinstance(arch, str):
+        raise ValueError(
+            f"architectures are strings, or codes as one array [N, {len(space.choices)}"
+            f"], not {arch!r} in a list; forms of other libraries, such as NASLib's "
+            "tuples, are read as text"
+        )
+    return arch
 
 
 def _proxies(proxies: Sequence[Proxy | str]) -> list[Proxy]:
@@ -166,14 +177,18 @@ def _checked_images(
         if labels is not None:
             raise ValueError("labels without images")
         images = grey_images(64, 32)
-    shape = np.shape(images)
-    if len(shape) != 4 or shape[1] != shape[2] or shape[3] != 3:
-        raise ValueError(f"images must be [N, R, R, 3], not {list(shape)}")
+    check_layout(images, "images")
     if not np.isfinite(images).all():
         raise ValueError("images contain NaN or infinity")
-    y = np.zeros(shape[0], int) if labels is None else np.asarray(labels)
-    if y.shape != shape[:1] or not np.issubdtype(y.dtype, np.integer):
-        raise ValueError(f"labels must be integers [{shape[0]}], not {list(y.shape)}")
+    num = len(images)
+    y = np.zeros(num, int)
+    if labels is not None:
+        labels = np.asarray(labels)
+        if labels.ndim > 1 and labels.shape[1:] not in ((1,), (classes,)):
+            raise ValueError(
+                f"one-hot labels must be [{num}, {classes}], not {[*labels.shape]}"
+            )
+        y = as_labels(labels, num, "labels")
     if y.size and not 0 <= y.min() <= y.max() < classes:
         raise ValueError(
             f"labels must be from 0 to {classes - 1}, not {y.min()} to {y.max()}"

@@ -84,7 +84,10 @@ def _read(path: Path) -> list[tuple[str, float]]:
     """
     if not path.exists():
         return []
-    text = path.read_text("utf-8")
+    try:
+        text = path.read_text("utf-8-sig")  # spreadsheets write a byte-order mark
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8, in which lines are added") from error
     whole = text[: text.rfind("\n") + 1]
     if whole != text:  # killed in the middle of a line
         path.write_text(whole, "utf-8")

@@ -16,6 +16,7 @@ References:
   2021, arXiv:2103.11922; shapes are those of its published training code.
 """
 
+import re
 from functools import cache, partial
 from typing import NamedTuple
 
@@ -84,21 +85,23 @@ def to_str(code: np.ndarray) -> str:
 
 
 def from_str(arch: str) -> np.ndarray:
-    """Returns the code ``int32[8]`` of an official string.
+    """Returns the code ``int32[8]`` of a string, perhaps with dashes between digits.
 
     Raises:
       ValueError: not eight digits, or one that is not 0, 1 or 2.
     """
+    arch = re.sub(r"(?<=\d)-(?=\d)", "", arch.strip())
     if len(arch) != NUM_LAYERS:
+        hint = "; a spreadsheet may have dropped zeros" if arch.isdigit() else ""
         raise ValueError(
-            f"{arch!r} has {len(arch)} digits, not {NUM_LAYERS} as in '01201201'"
+            f"{arch!r} has {len(arch)} digits, not {NUM_LAYERS} as in '01201201'{hint}"
         )
     digits = "".join(map(str, range(len(BLOCKS))))
     for digit in arch:
         if digit not in digits:
-            choices = ", ".join(f"{i} ({name})" for i, name in enumerate(BLOCKS))
+            named = ", ".join(f"{i} ({name})" for i, name in enumerate(BLOCKS))
             raise ValueError(
-                f"unknown block {digit!r} in {arch!r}; choose from {choices}"
+                f"unknown block {digit!r} in {arch!r}; choose from {named}"
             )
     return np.array([digits.index(digit) for digit in arch], np.int32)
 

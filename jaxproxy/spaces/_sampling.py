@@ -55,6 +55,12 @@ def check_codes(space: Genes, codes: np.ndarray) -> np.ndarray:
       ValueError: not integers, not of shape ``[N, G]``, a gene out of range, or a
         combination that is no architecture.
     """
+    if isinstance(codes, list | tuple) and any(isinstance(c, tuple) for c in codes):
+        raise ValueError(
+            f"codes of {space.name} are an integer array, not tuples such as "
+            f"{codes[0]}, which another library may number otherwise; its text is for "
+            "from_str"
+        )
     codes = np.asarray(codes)
     if not np.issubdtype(codes.dtype, np.integer):
         raise ValueError(f"codes of {space.name} are integers, got {codes.dtype}")

@@ -47,7 +47,23 @@ BAD_IMAGES = {
     "no x": ({"images": np.zeros((2, 8, 8, 3))}, r"no array 'x', only \['images'\]"),
     "type": ({"x": np.zeros((2, 8, 8, 3), np.int64)}, "uint8 or float, not int64"),
     "shape": ({"x": np.zeros((2, 3, 8, 8))}, r"must be \[N, R, R, 3\], not \[2, 3"),
-    "labels": ({**_images(), "y": np.arange(3)}, r"y in .* must be \[4\] .* not \[3\]"),
+    "channels first": (
+        {"x": np.zeros((2, 3, 8, 8))},
+        r"channels come last here: give x.transpose\(0, 2, 3, 1\)",
+    ),
+    "grey": ({"x": np.zeros((2, 8, 8))}, "repeat grey images to three channels"),
+    "labels": (
+        {**_images(), "y": np.arange(3)},
+        r"y in .* must be integers \[4\], \[4, 1\] or one-hot .* not int64\[3\]",
+    ),
+    "soft labels": (
+        {**_images(), "y": np.array([[1, 0], [0, 1], [0.5, 0.5], [1, 0]])},
+        r"y in .* one-hot \[4, classes\]; row 2 is \[0.5, 0.5\]",
+    ),
+    "one-hot of other classes": (
+        {**_images(), "y": np.eye(4, dtype=int)},
+        r"one-hot labels must be \[4, 10\], not \[4, 4\]",
+    ),
     "constant": ({"x": np.ones((2, 8, 8, 3))}, "channel 0 .* has one value only"),
     "pickle": ({"x": np.array([{}])}, "cannot read .*allow_pickle"),
 }
@@ -173,7 +189,7 @@ def test_truth_of_other_architectures(tmp_path, capsys):
     capsys.readouterr()
     truth = f"{tmp_path / 'other.csv'}:acc"
     line = failed(capsys, command("correlate", tmp_path / "run", "--truth", truth))
-    assert "'acc' has none of the 3 architectures" in line
+    assert "'acc' has none of the architectures of nasbench201: line 2 of" in line
 
 
 def test_images_that_nobody_looks_at_are_mentioned():

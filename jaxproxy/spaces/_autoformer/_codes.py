@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxproxy.spaces._autoformer._forms import plain
 from jaxproxy.spaces._records import Graph
 
 PATCH = 16
@@ -102,12 +103,13 @@ def to_str(supernet: Supernet, code: np.ndarray) -> str:
 
 
 def from_str(supernet: Supernet, arch: str) -> np.ndarray:
-    """Code ``int32[G]`` of a string.
+    """Code ``int32[G]`` of a string, of AutoFormer's YAML or of dicts of its logs.
 
     Raises:
-      ValueError: other fields, a value that is not in the space, or a list that has
-        neither an entry for each block nor one for each of the deepest architecture.
+      ValueError: other forms or fields, a value that is not in the space, or a list
+        that has neither an entry for each block nor one for each of the deepest.
     """
+    arch = plain(arch)
     fields = [part.partition(":") for part in arch.split("|")]
     if tuple(name for name, _, _ in fields) != _FIELDS:
         raise ValueError(f"{arch!r} is not of the form {_EXAMPLE!r}")

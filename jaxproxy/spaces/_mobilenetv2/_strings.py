@@ -25,6 +25,12 @@ _EXAMPLE = (
     "SuperResIDWE1K7(40,64,2,64,1)SuperResIDWE4K7(64,96,2,96,5)"
     "SuperResIDWE2K7(96,224,2,224,5)SuperConvK1BNRELU(224,2048,1,1)"
 )
+# Of the text of a whole network, in which ZenNAS writes every layer.
+_LAYERS = {
+    *("ConvKX", "ConvDW", "BN", "RELU", "ResBlock", "ResBlockProj", "Sequential"),
+    *("AdaptiveAvgPool", "Linear", "Identity", "MaxPool", "SE", "Swish", "PlainNet"),
+    *("MultiSumBlock", "Flatten"),
+}
 
 
 def to_str(code: np.ndarray) -> str:
@@ -59,7 +65,10 @@ def from_str(arch: str) -> np.ndarray:
       ValueError: not such a string, a width, kernel, expansion, stride or depth that
         the space does not have, or channels that do not fit those before.
     """
+    # ZenNAS writes a name of its own before the numbers of a block, and lines.
+    arch = re.sub(r"\((?:uuid)?[0-9a-f]{16,}\|", "(", "".join(arch.split()))
     words = re.findall(r"[A-Za-z0-9]+\([^()]*\)", arch)
+    _check_layers(arch)
     if "".join(words) != arch or len(words) < 3:
         raise ValueError(f"{arch!r} is not a chain of blocks as in {_EXAMPLE!r}")
     code = np.zeros(len(CHOICES), np.int32)
@@ -76,6 +85,17 @@ def from_str(arch: str) -> np.ndarray:
     _require(arch, words[-1], "input channels ", last[0] == width, str(width))
     code[-1] = _gene(arch, words[-1], "width", last[1], _multiples(LAST_STEP, LAST))
     return code
+
+
+def _check_layers(arch: str) -> None:
+    """Raises ValueError for the text of a whole network, layer by layer."""
+    for kind in re.findall(r"([A-Za-z]\w*)[({]", arch):
+        if kind in _LAYERS:
+            raise ValueError(
+                f"{kind!r} is a layer: {arch!r} is the full text of a network, of "
+                "which only the chain of super-blocks is read that ZenNAS' search "
+                f"writes to best_structure.txt, as in {_EXAMPLE!r}"
+            )
 
 
 def _read_stage(

@@ -29,6 +29,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxproxy.spaces._nasbench101._forms import matrix_and_ops
+
 OPS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")
 INPUT, OUTPUT = "input", "output"
 NUM_VERTICES = 7
@@ -192,10 +194,14 @@ def to_str(code: np.ndarray) -> str:
 def from_str(arch: str) -> np.ndarray:
     """Code ``int32[26]`` of rows of a matrix and operations, of two to seven vertices.
 
+    Python text of both is read as well, in the forms that the errors name.
+
     Raises:
       ValueError: a malformed string, or what :func:`from_matrix` refuses.
     """
-    rows, colon, names = arch.partition(":")
+    if (pair := matrix_and_ops(arch)) is not None:
+        return _from_pair(arch, np.array(pair[0]), pair[1])
+    rows, colon, names = arch.strip().partition(":")
     lines = rows.split("/")
     square = all(len(line) == len(lines) for line in lines)
     if not colon or not square or not set(rows) <= set("01/"):
@@ -203,10 +209,13 @@ def from_str(arch: str) -> np.ndarray:
             f"{arch!r} is not a square matrix of 0 and 1, a colon and operations, "
             f"as in {_EXAMPLE!r}"
         )
+    matrix = np.array([list(map(int, line)) for line in lines])
+    return _from_pair(arch, matrix, names.split("|"))
+
+
+def _from_pair(arch: str, matrix: np.ndarray, ops: Sequence[str]) -> np.ndarray:
     try:
-        return from_matrix(
-            np.array([list(map(int, r)) for r in lines]), names.split("|")
-        )
+        return from_matrix(matrix, ops)
     except ValueError as error:
         raise ValueError(f"{arch!r}: {error}") from None
 

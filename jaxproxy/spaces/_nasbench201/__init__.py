@@ -3,13 +3,13 @@
 from dataclasses import replace
 from functools import partial
 
+from jaxproxy.spaces._nasbench201 import _forms as forms
 from jaxproxy.spaces._nasbench201 import _masks as masks
 from jaxproxy.spaces._nasbench201._canonical import canonical
 from jaxproxy.spaces._nasbench201._codes import (
     EDGES,
     OPS,
     enumerate_codes,
-    from_str,
     graph,
     reachable,
     to_str,
@@ -49,7 +49,7 @@ def nasbench201(*, num_classes: int = 10, resolution: int = 32) -> Space:
         name="nasbench201",
         choices=(len(OPS),) * len(EDGES),
         to_str=to_str,
-        from_str=from_str,
+        from_str=forms.from_str,
         network=partial(network, num_classes=num_classes),
         task=Task(num_classes),
         counts=Counts(
@@ -104,7 +104,7 @@ def nasbench201_supernet(
         name="nasbench201_supernet",
         choices=(2,) * masks.NUM_GENES,
         to_str=masks.to_str,
-        from_str=masks.from_str,
+        from_str=forms.mask_from_str,
         network=partial(supernet, num_classes=num_classes, bare=bare),
         task=bare_task(num_classes) if bare else Task(num_classes),
         counts=None if bare else counts,

@@ -34,7 +34,15 @@ _PLACES = len(OPS) ** np.arange(len(EDGES))[::-1]
 
 
 def rank_of(code: np.ndarray) -> np.ndarray:
-    """Lexicographic rank int64[...] of codes [..., 6]; ValueError if wrong."""
+    """Lexicographic rank int64[...] of codes [..., 6]; ValueError if wrong.
+
+    A tuple is refused: those of NASLib have another order and other numbers.
+    """
+    if isinstance(code, tuple):
+        raise ValueError(
+            f"a code of NAS-Bench-201 is an array, not the tuple {code}; one of NASLib "
+            f"is read as text, by from_str({str(code)!r})"
+        )
     code = checked(code, len(EDGES), OPS, "NAS-Bench-201", "operations")
     return code @ _PLACES
 

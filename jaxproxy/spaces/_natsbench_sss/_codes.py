@@ -17,6 +17,7 @@ References:
 """
 
 import functools
+import re
 
 import numpy as np
 
@@ -28,6 +29,7 @@ NUM_LAYERS = 5
 """Cell, reduction, cell, reduction, cell."""
 
 _EXAMPLE = "64:8:24:48:16"
+_NUMBER = re.compile(r"0|[1-9]\d{0,8}", re.ASCII)
 # Multiply-adds that take as long as what does not depend on the widths.
 _FIXED_COST = 1e7
 
@@ -45,11 +47,18 @@ def to_str(code: np.ndarray) -> str:
 
 
 def from_str(arch: str) -> np.ndarray:
-    """Code ``int32[5]`` of an official string.
+    """Code ``int32[5]`` of an official string, or of an official number.
 
     Raises:
-      ValueError: not five widths, or one that is not in :data:`WIDTHS`.
+      ValueError: not five widths, or one that is not in :data:`WIDTHS`; a number that
+        is too large.
     """
+    arch = arch.strip()
+    if _NUMBER.fullmatch(arch):
+        codes = enumerate_codes()
+        if int(arch) >= len(codes):
+            raise ValueError(f"official numbers are 0 to {len(codes) - 1}, not {arch}")
+        return codes[int(arch)].copy()
     words = arch.split(":")
     if len(words) != NUM_LAYERS:
         raise ValueError(

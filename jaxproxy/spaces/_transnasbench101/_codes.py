@@ -82,8 +82,13 @@ def from_str(arch: str) -> np.ndarray:
     Raises:
       ValueError: another backbone, nodes of other sizes, or an unknown operation.
     """
+    arch = arch.strip()
     if not arch.startswith(_PREFIX):
-        raise ValueError(f"{arch!r} is not of the micro space: {_PREFIX}a_bc_def")
+        # NASLib looks accuracies up by other edges than those it builds networks by.
+        tuples = "; NASLib's tuples have two readings" if arch[:1] in "([" else ""
+        raise ValueError(
+            f"{arch!r} is not of the micro space: {_PREFIX}a_bc_def{tuples}"
+        )
     nodes = arch.removeprefix(_PREFIX).split("_")
     if [len(node) for node in nodes] != [1, 2, 3]:
         raise ValueError(f"the cell of {arch!r} is not of the form a_bc_def")
