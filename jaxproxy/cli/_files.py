@@ -37,8 +37,7 @@ def read_archs(path: Path, space: Space) -> tuple[list[str], np.ndarray]:
 
 def _placed_archs(path: Path) -> list[tuple[str, str]]:
     """Returns texts of architectures, and where they are."""
-    piped = str(path) == "-"
-    text = decode(sys.stdin.buffer.read(), "-") if piped else read_text(path)
+    text = _standard_input() if str(path) == "-" else read_text(path)
     if path.suffix.lower() in (".yaml", ".yml"):
         return [(text.strip(), str(path))]
     table = read_archs_column(text, path)
@@ -50,6 +49,12 @@ def _placed_archs(path: Path) -> list[tuple[str, str]]:
         for number, line in lines
         if line.strip()
     ]
+
+
+def _standard_input() -> str:
+    """Returns what is piped in; a stream of text, as in notebooks, has no bytes."""
+    stream = getattr(sys.stdin, "buffer", None)
+    return sys.stdin.read() if stream is None else decode(stream.read(), "-")
 
 
 def _unquoted(line: str) -> str:

@@ -96,14 +96,13 @@ def from_str(arch: str) -> np.ndarray:
         raise ValueError(
             f"{arch!r} has {len(arch)} digits, not {NUM_LAYERS} as in '01201201'{hint}"
         )
-    digits = "".join(map(str, range(len(BLOCKS))))
+    named = ", ".join(f"{i} ({name})" for i, name in enumerate(BLOCKS))
     for digit in arch:
-        if digit not in digits:
-            named = ", ".join(f"{i} ({name})" for i, name in enumerate(BLOCKS))
+        if digit not in "012":
             raise ValueError(
                 f"unknown block {digit!r} in {arch!r}; choose from {named}"
             )
-    return np.array([digits.index(digit) for digit in arch], np.int32)
+    return np.array([int(digit) for digit in arch], np.int32)
 
 
 @cache
