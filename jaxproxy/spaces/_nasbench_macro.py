@@ -96,12 +96,9 @@ def from_str(arch: str) -> np.ndarray:
         raise ValueError(
             f"{arch!r} has {len(arch)} digits, not {NUM_LAYERS} as in '01201201'{hint}"
         )
-    named = ", ".join(f"{i} ({name})" for i, name in enumerate(BLOCKS))
-    for digit in arch:
-        if digit not in "012":
-            raise ValueError(
-                f"unknown block {digit!r} in {arch!r}; choose from {named}"
-            )
+    if wrong := re.sub("[012]", "", arch):
+        named = ", ".join(f"{i} ({name})" for i, name in enumerate(BLOCKS))
+        raise ValueError(f"unknown block {wrong[0]!r} in {arch!r}; choose from {named}")
     return np.array([int(digit) for digit in arch], np.int32)
 
 
