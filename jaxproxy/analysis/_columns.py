@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from jaxproxy.analysis._ensembles import ENSEMBLES
+from jaxproxy.options import quoted
 from jaxproxy.proxies import parse_proxy
 from jaxproxy.spaces import SPACES, Space
 
@@ -102,7 +103,7 @@ def count_column(run: "Run", archs: Sequence[str], name: str) -> Column:
     """
     proxy = parse_proxy(name)
     if proxy.count is None:
-        raise ValueError(f"proxy {name!r} is no exact count of an architecture")
+        raise ValueError(f"proxy {quoted(name)} is no exact count of an architecture")
     space = _space(run)
     codes = np.stack([space.from_str(arch) for arch in archs])
     values = np.asarray(proxy.count(space, codes), float)
@@ -119,7 +120,7 @@ def truth_column(run: "Run", archs: Sequence[str], truth: "Truth") -> Column:
     if np.isnan(accuracy).all():
         raise ValueError(
             f"truth {truth.name!r} has none of the {len(archs)} architectures of "
-            f"{run.path}, such as {archs[0]!r}"
+            f"{run.path}, such as {quoted(archs[0])}"
         )
     return Column(truth.name, accuracy, ~np.isnan(accuracy))
 

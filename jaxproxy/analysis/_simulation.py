@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from jaxproxy.analysis._truth import Truth
-from jaxproxy.options import make
+from jaxproxy.options import make, quoted
 from jaxproxy.search import (
     SEARCHES,
     Curves,
@@ -142,6 +142,6 @@ def _column(
     if len(missing) and (complete or len(missing) == len(archs)):
         raise ValueError(
             f"{truth.name} lacks {len(missing)} of the {len(archs)} architectures of "
-            f"{space.name}, such as {archs[missing[0]]!r}"
+            f"{space.name}, such as {quoted(archs[missing[0]])}"
         )
     return values

@@ -47,13 +47,14 @@ def column_names(texts: Sequence[str]) -> list[str]:
       ValueError: an unknown one, or a malformed variant.
     """
     from jaxproxy.analysis import ENSEMBLES
+    from jaxproxy.options import quoted
     from jaxproxy.proxies import PROXIES, parse_proxy
 
     for text in texts:
         name = text.partition("(")[0].strip()
         if name not in PROXIES and text not in ENSEMBLES:
             raise ValueError(
-                f"unknown proxy {name!r}; choose from {sorted(PROXIES)}, or from "
+                f"unknown proxy {quoted(name)}; choose from {sorted(PROXIES)}, or from "
                 f"the ensembles {sorted(ENSEMBLES)}"
             )
     return [t if t in ENSEMBLES else parse_proxy(t).name for t in texts]

@@ -14,6 +14,7 @@ except ImportError as error:
     ) from error
 
 from jaxproxy.analysis import Record
+from jaxproxy.options import quoted
 from jaxproxy.runs import one_line_errors
 from jaxproxy.search import Curves
 from jaxproxy.spaces import Graph
@@ -25,9 +26,11 @@ _MOST = 60  # rows that can still be read
 def check_path(path: Path) -> None:
     """Refuses a file that is neither PNG nor SVG, or whose folder does not exist."""
     if path.suffix not in _SUFFIXES:
-        raise ValueError(f"cannot plot to {str(path)!r}; end it in one of {_SUFFIXES}")
+        raise ValueError(
+            f"cannot plot to {quoted(str(path))}; end it in one of {_SUFFIXES}"
+        )
     if not path.absolute().parent.is_dir():
-        raise ValueError(f"cannot plot to {str(path)!r}; there is no such folder")
+        raise ValueError(f"cannot plot to {quoted(str(path))}; there is no such folder")
 
 
 def plot_ablation(records: Sequence[Record], path: Path) -> None:

@@ -180,6 +180,7 @@ class Search:
 
     def _limits(self) -> "Budget":
         from jaxproxy.analysis import load_truth
+        from jaxproxy.options import quoted
         from jaxproxy.search import Budget
 
         costs, most = None, None
@@ -189,7 +190,8 @@ class Search:
                 most = float(value)
             except ValueError:
                 raise ValueError(
-                    f"--max-latency is FILE.csv:COLUMN:VALUE, not {self.max_latency!r}"
+                    "--max-latency is FILE.csv:COLUMN:VALUE, not "
+                    f"{quoted(self.max_latency)}"
                 ) from None
             costs = load_truth(table).accuracy
         params = _size("--max-params", self.max_params)
@@ -202,15 +204,19 @@ def _size(option: str, text: str | None) -> int | None:
     Raises:
       ValueError: it is none.
     """
+    from jaxproxy.options import quoted
+
     if text is None:
         return None
     match = re.fullmatch(
         r"(\d+(?:\.\d+)?(?:e\d+)?)([KMG]?)", text.strip(), re.IGNORECASE
     )
     if match is None:
-        raise ValueError(f"{option} is a number such as 1200000 or 1.2M, not {text!r}")
+        raise ValueError(
+            f"{option} is a number such as 1200000 or 1.2M, not {quoted(text)}"
+        )
     if not math.isfinite(float(match[1])):
-        raise ValueError(f"{option} is too large: {text!r}")
+        raise ValueError(f"{option} is too large: {quoted(text)}")
     scale = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}[match[2].lower()]
     return round(float(match[1]) * scale)
 

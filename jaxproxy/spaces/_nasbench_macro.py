@@ -32,6 +32,7 @@ from jaxproxy.measure import (
     scan,
     switch,
 )
+from jaxproxy.options import quoted
 from jaxproxy.spaces._codes import all_codes, check_one, checked
 from jaxproxy.spaces._layers import Conv, ConvBN, Convs, Linear, tapped_conv_bn
 from jaxproxy.spaces._mode import Mode
@@ -91,14 +92,15 @@ def from_str(arch: str) -> np.ndarray:
     """
     if len(arch) != NUM_LAYERS:
         raise ValueError(
-            f"{arch!r} has {len(arch)} digits, not {NUM_LAYERS} as in '01201201'"
+            f"{quoted(arch)} has {len(arch)} digits, not {NUM_LAYERS} as in '01201201'"
         )
     digits = "".join(map(str, range(len(BLOCKS))))
     for digit in arch:
         if digit not in digits:
             choices = ", ".join(f"{i} ({name})" for i, name in enumerate(BLOCKS))
             raise ValueError(
-                f"unknown block {digit!r} in {arch!r}; choose from {choices}"
+                f"unknown block {quoted(digit)} in {quoted(arch)}; choose from "
+                f"{choices}"
             )
     return np.array([digits.index(digit) for digit in arch], np.int32)
 

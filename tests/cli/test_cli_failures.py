@@ -80,7 +80,10 @@ MISTAKES = {
     "twice": ("score nasbench201 --proxies params params", "each once"),
     "fidelity": ("score nasbench201 --resolution 10", "resolution .* of 4, not 10"),
     "seeds": ("score nasbench201 --seeds 0", "seeds"),
-    "classes": ("score nasbench201 --num-classes 0", "num_classes must be positive"),
+    "classes": (
+        "score nasbench201 --num-classes 0",
+        "num_classes is an integer from 1",
+    ),
     "devices": ("score nasbench201 --devices 99", "devices=99, but .* has 4"),
     "no devices": ("score nasbench201 --devices 0", "at least 1, not 0"),
     "too many": (

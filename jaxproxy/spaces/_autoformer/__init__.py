@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from jaxproxy.options import check_choices
+from jaxproxy.options import check_choices, check_counts
 from jaxproxy.spaces._autoformer import _codes as host
 from jaxproxy.spaces._autoformer._network import check_fidelity, network
 from jaxproxy.spaces._records import Counts, Isomorphism, Task
@@ -35,8 +35,7 @@ def autoformer(
       Chen et al., "AutoFormer", ICCV 2021, arXiv:2107.00651.
     """
     check_choices(size=(size, host.SUPERNETS))
-    if num_classes < 1:
-        raise ValueError(f"num_classes must be positive, not {num_classes}")
+    check_counts(num_classes=num_classes, resolution=resolution)
     if resolution < host.PATCH or resolution % host.PATCH:
         raise ValueError(
             f"resolution must be a multiple of {host.PATCH}, got {resolution}"

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from jaxproxy.options import check_counts
 from jaxproxy.spaces._mobilenetv2 import _codes as host
 from jaxproxy.spaces._mobilenetv2 import _strings as strings
 from jaxproxy.spaces._mobilenetv2._budget import make_constraint
@@ -51,8 +52,7 @@ def mobilenetv2(
       Lin et al., "Zen-NAS", ICCV 2021, arXiv:2102.01063; Li et al., "ZiCo", ICLR 2023,
       arXiv:2301.11300; Lee and Ham, "AZ-NAS", CVPR 2024, arXiv:2403.19232.
     """
-    if num_classes < 1:
-        raise ValueError(f"num_classes must be positive, not {num_classes}")
+    check_counts(num_classes=num_classes, resolution=resolution)
     sizes = {
         "max_macs": partial(
             host.num_macs, resolution=resolution, num_classes=num_classes

@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 
+from jaxproxy.options import check_counts
 from jaxproxy.spaces._nasbench101 import _codes as modules
 from jaxproxy.spaces._nasbench101 import _counts as counts
 from jaxproxy.spaces._nasbench101._canonical import canonical, enumerate_codes
@@ -38,8 +39,7 @@ def nasbench101(*, num_classes: int = 10, resolution: int = 32) -> Space:
     References:
       Ying et al., "NAS-Bench-101", ICML 2019, arXiv:1902.09635.
     """
-    if num_classes < 1:
-        raise ValueError(f"num_classes must be positive, not {num_classes}")
+    check_counts(num_classes=num_classes, resolution=resolution)
     return Space(
         name="nasbench101",
         choices=modules.CHOICES,

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from functools import partial
 
+from jaxproxy.options import check_counts
 from jaxproxy.spaces._nasbench201 import _masks as masks
 from jaxproxy.spaces._nasbench201._canonical import canonical
 from jaxproxy.spaces._nasbench201._codes import (
@@ -43,8 +44,7 @@ def nasbench201(*, num_classes: int = 10, resolution: int = 32) -> Space:
     References:
       Dong and Yang, "NAS-Bench-201", ICLR 2020, arXiv:2001.00326.
     """
-    if num_classes < 1:
-        raise ValueError(f"num_classes must be positive, not {num_classes}")
+    check_counts(num_classes=num_classes, resolution=resolution)
     return Space(
         name="nasbench201",
         choices=(len(OPS),) * len(EDGES),
@@ -91,8 +91,7 @@ def nasbench201_supernet(
       Chen et al., "Neural architecture search on ImageNet in four GPU hours", ICLR
       2021, arXiv:2102.11535.
     """
-    if num_classes < 1:
-        raise ValueError(f"num_classes must be positive, not {num_classes}")
+    check_counts(num_classes=num_classes, resolution=resolution)
     count = {"num_classes": num_classes}
     macs = partial(num_macs, **count, resolution=resolution)
     counts = Counts(

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from jaxproxy.options import check_counts
 from jaxproxy.spaces._nasbench_nlp import _codes as recipes
 from jaxproxy.spaces._nasbench_nlp._counts import (
     cost,
@@ -36,8 +37,7 @@ def nasbench_nlp(*, num_classes: int = 10_000) -> Space:
     References:
       Klyuchnikov et al., "NAS-Bench-NLP", IEEE Access 2022, arXiv:2006.07116.
     """
-    if num_classes < 1:
-        raise ValueError(f"num_classes must be positive, not {num_classes}")
+    check_counts(num_classes=num_classes)
     return Space(
         name="nasbench_nlp",
         choices=recipes.CHOICES,
