@@ -24,14 +24,7 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from jaxproxy.measure import (
-    Draws,
-    Network,
-    Tap,
-    network_from_draws,
-    scan,
-    switch,
-)
+from jaxproxy.measure import Draws, Network, Tap, network_from_draws, scan, switch
 from jaxproxy.options import quoted
 from jaxproxy.spaces._codes import all_codes, check_one, checked
 from jaxproxy.spaces._layers import Conv, ConvBN, Convs, Linear, tapped_conv_bn
@@ -99,8 +92,7 @@ def from_str(arch: str) -> np.ndarray:
         if digit not in digits:
             choices = ", ".join(f"{i} ({name})" for i, name in enumerate(BLOCKS))
             raise ValueError(
-                f"unknown block {quoted(digit)} in {quoted(arch)}; choose from "
-                f"{choices}"
+                f"unknown block {digit!r} in {arch!r}; choose from {choices}"
             )
     return np.array([digits.index(digit) for digit in arch], np.int32)
 

@@ -60,8 +60,11 @@ def from_str(arch: str) -> np.ndarray:
       ValueError: not such a string, a width, kernel, expansion, stride or depth that
         the space does not have, or channels that do not fit those before.
     """
-    words = re.findall(r"[A-Za-z0-9]+\([^()]*\)", arch)
-    if "".join(words) != arch or len(words) < 3:
+    block = r"[A-Za-z0-9]+\([^()]*\)"
+    # As a whole first: a search begins at every letter, a long word's time its square.
+    is_chain = re.fullmatch(f"(?:{block})+", arch)
+    words = re.findall(block, arch) if is_chain else []
+    if len(words) < 3:
         raise ValueError(f"{quoted(arch)} is not a chain of blocks as in {_EXAMPLE!r}")
     code = np.zeros(len(CHOICES), np.int32)
     stem = _numbers(arch, words[0], r"SuperConvK3BNRELU", "3,WIDTH,2,1")
