@@ -29,15 +29,19 @@ Flag = Annotated[FlagCreatePairsOff[bool], arg(help_behavior_hint="")]
 def show(*items: Any) -> None:
     """Prints lines and tables.
 
-    Where standard output is no terminal, lines are as long as they need to be.
+    Where standard output is no terminal, lines are as long as they need to be. What
+    controls a terminal is escaped in lines; tables do so with the names that they show.
     """
     from rich.console import Console
+
+    from jaxproxy.options import printable
 
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=220)
     for item in items:
-        console.print(item, soft_wrap=isinstance(item, str))
+        line = isinstance(item, str)
+        console.print(printable(item) if line else item, soft_wrap=line)
 
 
 def column_names(texts: Sequence[str]) -> list[str]:
@@ -157,11 +161,11 @@ class Ablate:
         found = ablate(
             run, self.proxy, truths, subset=self.set, num_bootstrap=self.bootstrap
         )
+        draw(found.records)  # first: whoever reads what is printed may leave
         if self.json:
             print(json.dumps(ablation_to_json(found), indent=2))
         else:
             show(*ablation_tables(found))
-        draw(found.records)
         return 0
 
 
@@ -196,11 +200,11 @@ class Matrix:
             raise ValueError("--given needs a --truth to correlate with")
         run, truths = open_both(self.run, self.truth, some=False)
         found = matrix(run, truths, given=self.given, measure=self.measure)
+        draw(found.names, found.values, found.measure)
         if self.json:
             print(json.dumps(to_json(found), indent=2))
         else:
             show(*matrix_tables(found))
-        draw(found.names, found.values, found.measure)
         return 0
 
 

@@ -14,6 +14,7 @@ from jaxproxy.options import check_choices
 from jaxproxy.proxies import Proxy, grey_images, parse_proxy
 from jaxproxy.scoring._scorer import Scorer, check_seeds
 from jaxproxy.spaces import Space
+from jaxproxy.startup import known_platforms
 from jaxproxy.types import Batch, Fidelity
 
 
@@ -137,7 +138,8 @@ def _fidelity(space: Space, fidelity: Fidelity | str) -> Fidelity:
 
 
 def _devices(devices: int | Sequence[jax.Device] | None) -> list[jax.Device]:
-    local = jax.local_devices()
+    with known_platforms():
+        local = jax.local_devices()
     if devices is None:
         return local
     if not isinstance(devices, int):
