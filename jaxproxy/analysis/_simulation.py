@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from jaxproxy.analysis._truth import Truth
+from jaxproxy.limits import check_seed
 from jaxproxy.options import make, quoted
 from jaxproxy.search import (
     SEARCHES,
@@ -72,6 +73,7 @@ def simulations(
             f"{space.name} is too large, or has too few architectures among its codes, "
             "for a table of all"
         )
+    check_seed(seed)
     if not truths or not methods:
         raise ValueError("give at least one method, and one truth to report")
     genes, codes = make_genes(space), space.enumerate()

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 from jaxproxy.measure import EqualWeightsMeter, Meter, Pass, Slot
+from jaxproxy.options import check_counts, quoted
 from jaxproxy.proxies import Proxy
 from jaxproxy.scoring._balance import blocks, deal, merge_blocks
 from jaxproxy.scoring._devices import Devices
@@ -178,12 +179,15 @@ def check_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     Raises:
       ValueError: not distinct, none, or out of [0, 2**31).
     """
+    if isinstance(seeds, int):
+        check_counts(seeds=seeds)
     numbers = range(seeds) if isinstance(seeds, int) else [*map(operator.index, seeds)]
     # A seed is traced as an int32, so that seeds share one compiled program.
     wrong = len(set(numbers)) < len(numbers) or any(not 0 <= n < 2**31 for n in numbers)
     if wrong or not numbers:
         raise ValueError(
-            f"seeds must be distinct, at least one, and in [0, 2**31), got {seeds!r}"
+            "seeds must be distinct, at least one, and in [0, 2**31), got "
+            f"{quoted(seeds)}"
         )
     return tuple(numbers)
 

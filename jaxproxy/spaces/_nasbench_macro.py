@@ -29,7 +29,7 @@ from jaxproxy.options import quoted
 from jaxproxy.spaces._codes import all_codes, check_one, checked
 from jaxproxy.spaces._layers import Conv, ConvBN, Convs, Linear, tapped_conv_bn
 from jaxproxy.spaces._mode import Mode
-from jaxproxy.spaces._records import Counts, Graph
+from jaxproxy.spaces._records import Counts, Graph, Sizes
 from jaxproxy.spaces._space import Space
 from jaxproxy.types import Fidelity
 
@@ -62,6 +62,7 @@ def nasbench_macro() -> Space:
         cost=lambda codes: num_macs(codes).astype(float),
         graph=graph,
         presets=_PRESETS,
+        sizes=Sizes.of_images(2, repeats=False),
         check_fidelity=check_fidelity,
     )
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxproxy.options import check_choices, check_counts
 from jaxproxy.spaces._autoformer import _codes as host
 from jaxproxy.spaces._autoformer._network import check_fidelity, network
-from jaxproxy.spaces._records import Counts, Isomorphism, Task
+from jaxproxy.spaces._records import Counts, Isomorphism, Sizes, Task
 from jaxproxy.spaces._space import Space
 from jaxproxy.types import Fidelity
 
@@ -62,6 +62,7 @@ def autoformer(
             "paper": Fidelity(width=64, cells=1, batch_size=64, resolution=64),
             "fast": Fidelity(width=16, cells=1, batch_size=16, resolution=64),
         },
+        sizes=Sizes.of_images(16, repeats=False),
         check_fidelity=check_fidelity,
         settings={"size": size, "macs_resolution": resolution},
     )

@@ -11,7 +11,7 @@ from jaxproxy.spaces._mobilenetv2._device import (
     mobilenetv2_mutation,
 )
 from jaxproxy.spaces._mobilenetv2._network import check_fidelity, network
-from jaxproxy.spaces._records import Counts, Isomorphism, Task
+from jaxproxy.spaces._records import Counts, Isomorphism, Sizes, Task
 from jaxproxy.spaces._space import Space
 from jaxproxy.types import Fidelity
 
@@ -77,6 +77,7 @@ def mobilenetv2(
         cost=host.cost,
         graph=host.graph,
         presets=_PRESETS,
+        sizes=Sizes.of_images(4),
         check_fidelity=check_fidelity,
         settings={"macs_resolution": resolution, "skips": skips, **budgets},
     )

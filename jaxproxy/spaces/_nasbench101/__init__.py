@@ -15,6 +15,7 @@ from jaxproxy.spaces._records import (
     Counts,
     Graph,
     Isomorphism,
+    Sizes,
     Task,
 )
 from jaxproxy.spaces._space import Space
@@ -65,6 +66,7 @@ def nasbench101(*, num_classes: int = 10, resolution: int = 32) -> Space:
             # The better of two on 200 architectures: benchmarks/nasbench101.py
             "fast": Fidelity(width=12, cells=3, batch_size=8, resolution=16),
         },
+        sizes=Sizes.of_images(),
         check_fidelity=check_fidelity,
         settings={"macs_resolution": resolution},
     )

@@ -24,7 +24,7 @@ from jaxproxy.spaces._nasbench201._counts import (
 from jaxproxy.spaces._nasbench201._equal_weights import equal_weights
 from jaxproxy.spaces._nasbench201._network import network
 from jaxproxy.spaces._nasbench201._supernet import bare_task, supernet
-from jaxproxy.spaces._records import Constraint, Counts, Isomorphism, Task
+from jaxproxy.spaces._records import Constraint, Counts, Isomorphism, Sizes, Task
 from jaxproxy.spaces._space import Space
 from jaxproxy.types import Fidelity
 
@@ -63,6 +63,7 @@ def nasbench201(*, num_classes: int = 10, resolution: int = 32) -> Space:
         reachable=reachable,
         graph=graph,
         equal_weights=equal_weights,
+        sizes=Sizes.of_images(),
         check_fidelity=_check_fidelity,
         settings={"macs_resolution": resolution},
     )
@@ -110,6 +111,7 @@ def nasbench201_supernet(
         constraint=Constraint(masks.valid, masks.explain),
         cost=partial(masks.added, cost),
         graph=masks.graph,
+        sizes=Sizes.of_images(),
         settings={"macs_resolution": resolution, "bare": bare},
     )
     return space if bare else replace(space, check_fidelity=_check_fidelity)
