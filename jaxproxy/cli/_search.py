@@ -137,8 +137,10 @@ class Search:
 
     def _scorer(self, space: "Space") -> "Scorer":
         from jaxproxy.analysis import expand
+        from jaxproxy.options import check_counts
         from jaxproxy.scoring import make_scorer
 
+        check_counts(together=self.together)
         return make_scorer(
             space,
             expand(column_names(self.proxy)),
