@@ -116,13 +116,25 @@ def truth_column(run: "Run", archs: Sequence[str], truth: "Truth") -> Column:
     Raises:
       ValueError: the truth has none of them.
     """
+    check_truth(truth, archs, str(run.path))
     accuracy = np.array([truth.accuracy.get(arch, np.nan) for arch in archs])
-    if np.isnan(accuracy).all():
+    return Column(truth.name, accuracy, ~np.isnan(accuracy))
+
+
+def check_truth(truth: "Truth", archs: Sequence[str], where: str) -> None:
+    """Raises ValueError for a truth that knows none of some architectures.
+
+    Args:
+      truth: accuracies, perhaps of another space.
+      archs: architecture strings.
+      where: what they are of, for the message.
+    """
+    if all(np.isnan(truth.accuracy.get(arch, np.nan)) for arch in archs):
+        other = next(iter(truth.accuracy), "")
         raise ValueError(
             f"truth {truth.name!r} has none of the {len(archs)} architectures of "
-            f"{run.path}, such as {quoted(archs[0])}"
+            f"{where}, such as {quoted(archs[0])}; its first is {quoted(other)}"
         )
-    return Column(truth.name, accuracy, ~np.isnan(accuracy))
 
 
 def reachable(run: "Run", archs: Sequence[str]) -> np.ndarray:

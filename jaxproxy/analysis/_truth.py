@@ -9,9 +9,12 @@ import gzip
 import importlib.util
 import math
 import pickle
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, NamedTuple
+
+from jaxproxy.options import quoted
 
 ARCH_COLUMNS = ("arch_str", "arch", "architecture")
 _FORMS = "write FILE.csv:COLUMN, FILE.csv.gz:COLUMN or 'analog'"
@@ -69,9 +72,13 @@ def load_truth(spec: str, *, failures: bool = False) -> Truth:
     if not colon or not file or not column:
         raise ValueError(f"unknown truth {spec!r}; {_FORMS}")
     path = Path(file)
-    if not path.is_file():
-        raise ValueError(f"there is no file {file!r} (truth {spec!r}); {_FORMS}")
-    return Truth(column, _read_csv(path, column, failures))
+    try:
+        if not path.is_file():
+            raise ValueError(f"there is no file {file!r} (truth {spec!r}); {_FORMS}")
+        return Truth(column, _read_csv(path, column, failures))
+    except (OSError, EOFError, zlib.error) as error:  # no permission, a torn archive
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"cannot read {path}: {reason}") from error
 
 
 def _open_text(path: Path) -> IO[str]:
@@ -110,9 +117,12 @@ def _read_csv(path: Path, column: str, failures: bool) -> dict[str, float]:
 def _number(text: str | None, place: str) -> float:
     """A cell's number, NaN if the cell is empty or missing."""
     try:
-        return float(text) if text else math.nan
+        value = float(text) if text else math.nan
     except ValueError:
-        raise ValueError(f"{text!r} in {place} is not a number") from None
+        raise ValueError(f"{quoted(text)} in {place} is not a number") from None
+    if math.isinf(value):
+        raise ValueError(f"{quoted(text)} in {place} is not finite")
+    return value
 
 
 class _Record:

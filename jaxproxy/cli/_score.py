@@ -25,6 +25,7 @@ from jaxproxy.cli._commands import (
 if TYPE_CHECKING:
     import numpy as np
 
+    from jaxproxy.analysis import Truth
     from jaxproxy.runs import Run
     from jaxproxy.scoring import Scorer
     from jaxproxy.spaces import Space
@@ -84,14 +85,14 @@ class Score:
         from jaxproxy.startup import set_up_jax
 
         set_up_jax(self.devices)
-        from jaxproxy.analysis import correlations, load_truth
+        from jaxproxy.analysis import correlations
         from jaxproxy.cli import _tables as tables
         from jaxproxy.cli import _words as words
         from jaxproxy.scoring import Interrupted
 
         space = parse_sized(self.space, self.num_classes)
         codes, strings = self._request(space)
-        truths = [load_truth(spec) for spec in self.truth]  # before hours of scoring
+        truths = self._truths(space, codes, strings)  # before hours of scoring
         scorer = self._scorer(space)
         show(*words.request(scorer, len(codes), self.images is not None))
         try:
@@ -105,6 +106,19 @@ class Score:
             show(*tables.correlation_tables(correlations(run, truths)))
         show(f"the run is in {self.out}")
         return 0
+
+    def _truths(
+        self, space: "Space", codes: "np.ndarray", strings: list[str] | None
+    ) -> "list[Truth]":
+        """The truths, each of which knows some of the architectures."""
+        from jaxproxy.analysis import check_truth, load_truth
+
+        truths = [load_truth(spec) for spec in self.truth]
+        if truths and len(codes):
+            archs = strings or [space.to_str(code) for code in codes]
+            for spec, truth in zip(self.truth, truths, strict=True):
+                check_truth(truth, archs, f"this request (--truth {spec})")
+        return truths
 
     def _scorer(self, space: "Space") -> "Scorer":
         from jaxproxy.analysis import expand
