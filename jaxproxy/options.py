@@ -28,10 +28,41 @@ __all__ = [
     "check_counts",
     "check_options",
     "choices_of",
+    "is_whole",
     "make",
+    "printable",
+    "quoted",
 ]
 
 T = TypeVar("T")
+
+# Characters of a value up to which a message shows all of it, and of what is longer.
+_WHOLE, _QUOTED = 200, 80
+
+
+def quoted(value: Any) -> str:
+    """Returns a value as messages show it: ``repr``, of long ones the first part.
+
+    A string of 100 million characters is not a line that anybody reads.
+    """
+    if isinstance(value, str) and len(value) > _WHOLE:
+        return f"{value[:_QUOTED]!r}... ({len(value)} characters)"
+    text = repr(value)
+    if isinstance(value, str) or len(text) <= _WHOLE:
+        return text
+    return f"{text[:_QUOTED]}... ({len(text)} characters)"
+
+
+def printable(text: str) -> str:
+    r"""Returns a text with all that controls a terminal written as an escape.
+
+    That is what Python calls not printable, such as the ``\x1b`` of a colour, a
+    newline in the name of a file, or a mark that turns the direction of writing.
+    """
+    if text.isprintable():
+        return text
+    escaped = (c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return "".join(escaped)
 
 
 def check_choices(**options: tuple[Any, Collection[Any]]) -> None:
@@ -43,7 +74,7 @@ def check_choices(**options: tuple[Any, Collection[Any]]) -> None:
     for name, (value, choices) in options.items():
         if value not in choices:
             named = sorted(choices, key=str)
-            raise ValueError(f"unknown {name} {value!r}; choose from {named}")
+            raise ValueError(f"unknown {name} {quoted(value)}; choose from {named}")
 
 
 def check_counts(**counts: Any) -> None:
@@ -53,9 +84,22 @@ def check_counts(**counts: Any) -> None:
       **counts: name -> value.
     """
     for name, value in counts.items():
-        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-        if not whole or not 1 <= value <= 10**6:
-            raise ValueError(f"{name} is an integer from 1 to 1000000, not {value!r}")
+        if not is_whole(value) or not 1 <= value <= 10**6:
+            raise ValueError(
+                f"{name} is an integer from 1 to 1000000, not {quoted(value)}"
+            )
+
+
+def is_whole(value: Any) -> bool:
+    """Returns whether a value is an integer; ``10.0`` and ``True`` are none."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+@cache
+def _integers(factory: Callable[..., Any]) -> frozenset[str]:
+    """Returns the options that are annotated as ``int`` or ``int | None``."""
+    hints = get_type_hints(factory).items()
+    return frozenset(name for name, hint in hints if hint in (int, int | None))
 
 
 def choices_of(factory: Callable[..., Any]) -> dict[str, tuple[Any, ...]]:
@@ -103,8 +147,9 @@ def check_options(factory: Callable[..., Any], options: Mapping[str, Any]) -> No
         if option.choices == (False, True):
             if not isinstance(value, bool):
                 raise ValueError(
-                    f"option {name!r} of {factory.__name__} must be True or False, "
-                    f"not {value!r}"
+                    f"option {quoted(name)} of {factory.__name__} must be True or "
+                    "False, "
+                    f"not {quoted(value)}"
                 )
         elif not isinstance(value, option.others):
             check_choices(**{name: (value, option.choices)})
@@ -181,21 +226,28 @@ def make(
     label = {option: options[option] for option in known if option in options}
     for option, value in more.items():
         if option not in known:
-            raise ValueError(f"{name} has no {option!r}; its options are {list(known)}")
+            raise ValueError(
+                f"{name} has no {quoted(option)}; its options are {list(known)}"
+            )
         # Arrays are compared with a text's value alone, not with themselves.
         if option in options and options[option] != value:
-            raise ValueError(f"option {option!r} of {name} is given twice")
+            raise ValueError(f"option {quoted(option)} of {name} is given twice")
         options[option] = value
     for option, value in options.items():
         flag = isinstance(known[option].default, bool)
         if flag and not isinstance(value, bool):
             raise ValueError(
-                f"option {option!r} of {name} must be True or False, not {value!r}"
+                f"option {option!r} of {name} must be True or False, "
+                f"not {quoted(value)}"
+            )
+        if option in _integers(factory) and not is_whole(value) and value is not None:
+            raise ValueError(
+                f"option {option!r} of {name} is a whole number, not {quoted(value)}"
             )
     try:
         made = factory(**options)
     except TypeError as error:  # a number where a tuple should be, for instance
-        raise ValueError(f"{text!r}: {error}") from error
+        raise ValueError(f"{quoted(text)}: {error}") from error
     words = ",".join(f"{o}={_named(factory, o, value)}" for o, value in label.items())
     return made, f"{name}({words})" if words else name
 
@@ -207,9 +259,11 @@ def _parsed(
     name, bracket, rest = text.strip().partition("(")
     name = name.strip()
     if bool(bracket) != rest.endswith(")"):
-        raise ValueError(f"malformed {what} {text!r}; write name(option=value,...)")
+        raise ValueError(
+            f"malformed {what} {quoted(text)}; write name(option=value,...)"
+        )
     if name not in table:
-        raise ValueError(f"unknown {what} {name!r}; choose from {sorted(table)}")
+        raise ValueError(f"unknown {what} {quoted(name)}; choose from {sorted(table)}")
     known = inspect.signature(table[name]).parameters
     options: dict[str, Any] = {}
     for item in filter(None, rest.removesuffix(")").split(",")):
@@ -217,10 +271,10 @@ def _parsed(
         if option not in known or not equals:
             there = [o for o, p in known.items() if p.default is not p.empty]
             raise ValueError(
-                f"unknown option {item.strip()!r} of {name}; choose from {there}"
+                f"unknown option {quoted(item.strip())} of {name}; choose from {there}"
             )
         if option in options:
-            raise ValueError(f"option {option!r} of {name} is given twice")
+            raise ValueError(f"option {quoted(option)} of {name} is given twice")
         options[option] = _value(value)
     return name, options
 

@@ -19,7 +19,7 @@ ROOT = Path(jaxproxy.__file__).parent
 
 # A package imports packages of earlier lines only, and none of its own line.
 FLOORS = """
-types options startup files ops
+types options limits startup files ops
 measure
 spaces meters runs
 proxies search

@@ -11,6 +11,7 @@ from jaxproxy.analysis._best_of import (
 from jaxproxy.analysis._columns import (
     Column,
     archs_of,
+    check_truth,
     count_column,
     reachable,
     score_columns,
@@ -88,6 +89,7 @@ __all__ = [
     "best_of_columns",
     "best_of_draws",
     "bootstrap",
+    "check_truth",
     "compare",
     "correlate",
     "correlations",

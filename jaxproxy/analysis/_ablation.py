@@ -58,7 +58,7 @@ def ablate(
     """
     if subset not in SETS:
         raise ValueError(f"unknown set {subset!r}; choose from {SETS}")
-    taken = set(run.manifest["scorer"]["meters"])
+    taken = set(run.manifest["scorer"].get("meters", ()))
     grid = variants(proxy)
     missing = [{m.name for m in v.proxy.meters} - taken for v in grid]
     kept = [v for v, m in zip(grid, missing, strict=True) if v.proxy.score and not m]

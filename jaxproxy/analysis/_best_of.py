@@ -16,6 +16,8 @@ from jaxproxy.analysis._columns import (
     truth_column,
 )
 from jaxproxy.analysis._truth import Truth
+from jaxproxy.limits import check_memory
+from jaxproxy.options import check_counts
 from jaxproxy.runs import Run
 
 SIZES = (100, 1_000, 5_000)
@@ -70,6 +72,8 @@ def best_of(
         raise ValueError(f"cannot choose of {n} among {len(score)} architectures")
     score = np.where(np.isnan(score), -np.inf, score)
     if runs:
+        check_counts(runs=runs)
+        check_memory(8 * n, runs=runs)
         rng = np.random.default_rng(seed)
         draws = np.stack([rng.permutation(len(score))[:n] for _ in range(runs)])
         return best_of_draws(score, accuracy, draws)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from jaxproxy.analysis._ensembles import ENSEMBLES
+from jaxproxy.options import quoted
 from jaxproxy.proxies import parse_proxy
 from jaxproxy.spaces import SPACES, Space
 
@@ -102,7 +103,7 @@ def count_column(run: "Run", archs: Sequence[str], name: str) -> Column:
     """
     proxy = parse_proxy(name)
     if proxy.count is None:
-        raise ValueError(f"proxy {name!r} is no exact count of an architecture")
+        raise ValueError(f"proxy {quoted(name)} is no exact count of an architecture")
     space = _space(run)
     codes = np.stack([space.from_str(arch) for arch in archs])
     values = np.asarray(proxy.count(space, codes), float)
@@ -116,14 +117,25 @@ def truth_column(run: "Run", archs: Sequence[str], truth: "Truth") -> Column:
       ValueError: the truth has none of them.
     """
     names = names_in(run, archs, truth.accuracy)
+    check_truth(truth, names, str(run.path))
     accuracy = np.array([truth.accuracy.get(name, np.nan) for name in names])
-    if np.isnan(accuracy).all():
-        other = next(iter(truth.accuracy), None)
+    return Column(truth.name, accuracy, ~np.isnan(accuracy), not truth.lower)
+
+
+def check_truth(truth: "Truth", archs: Sequence[str], where: str) -> None:
+    """Raises ValueError for a truth that knows none of some architectures.
+
+    Args:
+      truth: accuracies, perhaps of another space.
+      archs: architecture strings.
+      where: what they are of, for the message.
+    """
+    if all(np.isnan(truth.accuracy.get(arch, np.nan)) for arch in archs):
+        other = next(iter(truth.accuracy), "")
         raise ValueError(
             f"truth {truth.name!r} has none of the {len(archs)} architectures of "
-            f"{run.path}, such as {archs[0]!r}; it has such as {other!r}"
+            f"{where}, such as {quoted(archs[0])}; it has such as {quoted(other)}"
         )
-    return Column(truth.name, accuracy, ~np.isnan(accuracy), not truth.lower)
 
 
 def names_in(run: "Run", archs: Sequence[str], table: Mapping[str, float]) -> list[str]:

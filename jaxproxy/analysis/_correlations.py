@@ -15,6 +15,7 @@ from jaxproxy.analysis._columns import (
 )
 from jaxproxy.analysis._rank import correlate
 from jaxproxy.analysis._truth import Truth
+from jaxproxy.options import check_counts
 from jaxproxy.runs import Run
 
 
@@ -105,6 +106,8 @@ def compare(
       label: what the records call the set.
       num_bootstrap: resamples for the intervals; 0 for none.
     """
+    if num_bootstrap:
+        check_counts(bootstrap=num_bootstrap)
     rows, missing = accuracy.valid & members, members & ~accuracy.valid
     for column in columns:
         correlation = correlate(

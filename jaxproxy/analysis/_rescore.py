@@ -154,6 +154,8 @@ def _evaluate(
     """Architecture strings object[n], and float64[n] by column, over seeds as well."""
     evaluate = jax.jit(jax.vmap(lambda r: {k: f(r) for k, f in functions.items()}))
     columns = ["class_arch", *(c for m in sorted(meters) for c in (m, f"{m}_present"))]
+    # Of older runs too: what was stored is that of CPUs, whose default it is.
+    precision = run.manifest["scorer"].get("precision", "float32")
     archs, scores, size = [], [], 0
     for table in run.readings_parts(columns):
         archs.append(_strings(table))
@@ -163,7 +165,8 @@ def _evaluate(
             # One shape, so one compiled program: the last rows are repeated.
             rows = np.minimum(np.arange(start, start + size), len(table) - 1)
             chunk = jax.tree.map(lambda array, rows=rows: array[rows], readings)
-            found = jax.device_get(evaluate(chunk))
+            with jax.default_matmul_precision(precision):
+                found = jax.device_get(evaluate(chunk))
             kept = len(table) - start
             scores.append({k: np.asarray(v[:kept], float) for k, v in found.items()})
     joined = {name: np.concatenate([s[name] for s in scores]) for name in functions}

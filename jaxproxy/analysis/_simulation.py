@@ -8,7 +8,8 @@ import numpy as np
 
 from jaxproxy.analysis._columns import archs_of, score_columns
 from jaxproxy.analysis._truth import Truth
-from jaxproxy.options import make
+from jaxproxy.limits import check_seed
+from jaxproxy.options import make, quoted
 from jaxproxy.runs import Run
 from jaxproxy.search import (
     SEARCHES,
@@ -70,6 +71,7 @@ def simulations(
         that lacks architectures, or numbers below one.
     """
     codes = all_codes(space)
+    check_seed(seed)
     if not truths or not methods:
         raise ValueError("give at least one method, and one truth to report")
     genes = make_genes(space)
@@ -199,6 +201,6 @@ def _column(
     if len(missing) and (complete or len(missing) == len(archs)):
         raise ValueError(
             f"{truth.name} lacks {len(missing)} of the {len(archs)} architectures of "
-            f"{space.name}, such as {archs[missing[0]]!r}"
+            f"{space.name}, such as {quoted(archs[missing[0]])}"
         )
     return values

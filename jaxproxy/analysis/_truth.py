@@ -105,7 +105,7 @@ def load_truth(
     if not file or not column:
         raise ValueError(f"unknown truth {spec!r}; {_FORMS}")
     path = Path(file)
-    if not path.is_file():
+    if not _is_file(path):
         raise ValueError(f"there is no file {file!r} (truth {spec!r}); {_FORMS}")
     found = read_column(path, column)
     rows = [row for row in found.rows if row.value is not None]
@@ -116,6 +116,13 @@ def load_truth(
     archs, notes = _spelled(path, found, rows, space)
     accuracy, spread = _by_arch(archs, repeats)
     return Truth(found.name, accuracy, lower, (*notes, *spread))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:  # no permission for the folder, a name too long
+        raise ValueError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _value(row: Row) -> float:

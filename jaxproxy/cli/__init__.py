@@ -4,6 +4,7 @@ Options are fields of dataclasses. Everything slow to import is imported where i
 used, so that ``jaxproxy --help`` answers at once.
 """
 
+import io
 import logging
 import os
 import sys
@@ -20,6 +21,7 @@ from jaxproxy.cli._commands import (
     Matrix,
     Plan,
 )
+from jaxproxy.cli._errors import EscapedFormatter, one_line
 from jaxproxy.cli._propose import Propose
 from jaxproxy.cli._score import Score
 from jaxproxy.cli._search import BestOf, Search
@@ -39,18 +41,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
       argv: arguments without the name of the program; those of the process by default.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what an encoding lacks, escaped
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = _parse(argv)()
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
         return 130
-    except ValueError as error:
-        print("jaxproxy: error:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
     except BrokenPipeError:  # whoever reads, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except (ValueError, OSError, MemoryError, RuntimeError) as error:
+        line = one_line(error)
+        if line is None:
+            raise
+        print("jaxproxy: error:", line, file=sys.stderr)
+        return 2
 
 
 def _parse(argv: Sequence[str] | None) -> Command:
@@ -74,6 +82,8 @@ def _parse(argv: Sequence[str] | None) -> Command:
         description="Rank neural architectures without training them.",
         args=argv,
     )
-    logging.basicConfig(format="%(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(EscapedFormatter())
+    logging.basicConfig(handlers=[handler])
     logging.getLogger("jaxproxy").setLevel(logging.INFO)
     return command

@@ -29,15 +29,19 @@ Flag = Annotated[FlagCreatePairsOff[bool], arg(help_behavior_hint="")]
 def show(*items: Any) -> None:
     """Prints lines and tables.
 
-    Where standard output is no terminal, lines are as long as they need to be.
+    Where standard output is no terminal, lines are as long as they need to be. What
+    controls a terminal is escaped in lines; tables do so with the names that they show.
     """
     from rich.console import Console
+
+    from jaxproxy.options import printable
 
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=220)
     for item in items:
-        console.print(item, soft_wrap=isinstance(item, str))
+        line = isinstance(item, str)
+        console.print(printable(item) if line else item, soft_wrap=line)
 
 
 def column_names(texts: Sequence[str]) -> list[str]:
@@ -47,13 +51,14 @@ def column_names(texts: Sequence[str]) -> list[str]:
       ValueError: an unknown one, or a malformed variant.
     """
     from jaxproxy.analysis import ENSEMBLES
+    from jaxproxy.options import quoted
     from jaxproxy.proxies import PROXIES, parse_proxy
 
     for text in texts:
         name = text.partition("(")[0].strip()
         if name not in PROXIES and text not in ENSEMBLES:
             raise ValueError(
-                f"unknown proxy {name!r}; choose from {sorted(PROXIES)}, or from "
+                f"unknown proxy {quoted(name)}; choose from {sorted(PROXIES)}, or from "
                 f"the ensembles {sorted(ENSEMBLES)}"
             )
     return [t if t in ENSEMBLES else parse_proxy(t).name for t in texts]
@@ -144,11 +149,11 @@ class Ablate(TruthOptions):
         found = ablate(
             run, self.proxy, truths, subset=self.set, num_bootstrap=self.bootstrap
         )
+        draw(found.records)  # first: whoever reads what is printed may leave
         if self.json:
             print(json.dumps(ablation_to_json(found), indent=2))
         else:
             show(*ablation_tables(found))
-        draw(found.records)
         return 0
 
 
@@ -183,11 +188,11 @@ class Matrix(TruthOptions):
             raise ValueError("--given needs a --truth to correlate with")
         run, truths = self.open(self.run, self.truth, some=False)
         found = matrix(run, truths, given=self.given, measure=self.measure)
+        draw(found.names, found.values, found.measure)
         if self.json:
             print(json.dumps(to_json(found), indent=2))
         else:
             show(*matrix_tables(found))
-        draw(found.names, found.values, found.measure)
         return 0
 
 

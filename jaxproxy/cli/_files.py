@@ -1,14 +1,20 @@
 """What users bring: lists of architectures and files of images (host code)."""
 
+import math
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 
-from jaxproxy.files import decode, read_archs_column, read_text
+from jaxproxy.files import check_ends, decode, read_archs_column, read_text
+from jaxproxy.limits import in_bytes, memory
 from jaxproxy.scoring import as_labels, check_layout
 from jaxproxy.spaces import Space
+
+# Of an image's number: as it is read, as float64 twice, and as float32.
+_BYTES = 24
 
 
 def read_archs(path: Path, space: Space) -> tuple[list[str], np.ndarray]:
@@ -94,15 +100,39 @@ def read_images(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
+    """Returns ``x`` and ``y`` of an archive, or all of one that has no ``x``."""
     try:
+        check_ends(path)
         with open(path, "rb") as file:
-            if not zipfile.is_zipfile(file):
+            if not (file.seekable() and zipfile.is_zipfile(file)):
                 raise ValueError("not an npz file")
             file.seek(0)
+            with zipfile.ZipFile(file) as archive:
+                _check_fits(archive)
+            file.seek(0)
             with np.load(file, allow_pickle=False) as arrays:
-                return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+                if "x" not in arrays.files:
+                    return dict.fromkeys(arrays.files, np.zeros(0))
+                return {name: arrays[name] for name in {"x", "y"} & {*arrays.files}}
+    except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise _cannot_read(path, error) from error
+
+
+def _check_fits(archive: zipfile.ZipFile) -> None:
+    """Raises ValueError for arrays that are larger than memory when they are read."""
+    for name in {"x.npy", "y.npy"} & {*archive.namelist()}:
+        with archive.open(name) as member:
+            version = np.lib.format.read_magic(member)
+            read = np.lib.format.read_array_header_1_0
+            if version != (1, 0):
+                read = np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(member)
+        need = math.prod(shape) * max(_BYTES, dtype.itemsize)
+        if need > memory():
+            raise ValueError(
+                f"{name} is {list(shape)}, which needs {in_bytes(need)} of memory, and "
+                f"there are {in_bytes(memory())}"
+            )
 
 
 def _standardised(x: np.ndarray, path: Path) -> np.ndarray:

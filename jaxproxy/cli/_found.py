@@ -75,15 +75,14 @@ def front_tables(
     """Yields a table of a front, nothing for none."""
     if not records:
         return
-    from rich.text import Text
+    from jaxproxy.cli._report import Report
 
-    from jaxproxy.cli._tables import make_table
-
-    headers = (cost if name == "cost" else name for name in records[0])
-    table = make_table(f"front of {len(records)}", *headers)
+    names = {"arch": "architecture", "cost": cost}
+    headers = [names.get(name, name) for name in records[0]]
+    table = Report(f"front of {len(records)}", *headers)
     for record in records:
         arch, *values = record.values()
-        table.add_row(*map(Text, (arch, *(f"{value:.6g}" for value in values))))
+        table.add_row(arch, *(f"{value:.6g}" for value in values))
     yield table
 
 

@@ -14,20 +14,24 @@ except ImportError as error:
     ) from error
 
 from jaxproxy.analysis import Record
+from jaxproxy.options import printable, quoted
 from jaxproxy.runs import one_line_errors
 from jaxproxy.search import Curves
 from jaxproxy.spaces import Graph
 
 _SUFFIXES = (".png", ".svg")
 _MOST = 60  # rows that can still be read
+_MOST_NAME, _MOST_TITLE = 100, 500  # characters of a text
 
 
 def check_path(path: Path) -> None:
     """Refuses a file that is neither PNG nor SVG, or whose folder does not exist."""
     if path.suffix not in _SUFFIXES:
-        raise ValueError(f"cannot plot to {str(path)!r}; end it in one of {_SUFFIXES}")
+        raise ValueError(
+            f"cannot plot to {quoted(str(path))}; end it in one of {_SUFFIXES}"
+        )
     if not path.absolute().parent.is_dir():
-        raise ValueError(f"cannot plot to {str(path)!r}; there is no such folder")
+        raise ValueError(f"cannot plot to {quoted(str(path))}; there is no such folder")
 
 
 def plot_ablation(records: Sequence[Record], path: Path) -> None:
@@ -53,10 +57,11 @@ def plot_ablation(records: Sequence[Record], path: Path) -> None:
             if "tau" in record.intervals:
                 interval = record.intervals["tau"]
                 panel.plot(interval, (place, place), color="tab:blue", linewidth=1)
-        panel.set_title(f"{truth} ({by_name[names[0]].n} archs)", fontsize=9)
+        title = f"{_plain(truth)} ({by_name[names[0]].n} archs)"
+        panel.set_title(title, fontsize=9)
         panel.set_xlabel("Kendall's tau")
         panel.grid(axis="x", alpha=0.3)
-    panels[0].set_yticks(range(len(shown)), shown, fontsize=7)
+    panels[0].set_yticks(range(len(shown)), [*map(_plain, shown)], fontsize=7)
     panels[0].invert_yaxis()
     if len(shown) < len(names):
         figure.suptitle(f"the best {len(shown)} of {len(names)} variants", fontsize=9)
@@ -79,9 +84,9 @@ def plot_curves(found: Mapping[tuple[str, str], Curves], path: Path) -> None:
                 continue
             low, middle, high = np.quantile(curve.honest, (0.25, 0.5, 0.75), axis=0)
             places = np.arange(1, len(middle) + 1)
-            (line,) = panel.plot(places, middle, label=method.replace("$", r"\$"))
+            (line,) = panel.plot(places, middle, label=_plain(method))
             panel.fill_between(places, low, high, alpha=0.15, color=line.get_color())
-        panel.set_title(truth.replace("$", r"\$"), fontsize=9)
+        panel.set_title(_plain(truth), fontsize=9)
         panel.set_xlabel("evaluations")
         panel.set_xscale("log")
         panel.grid(alpha=0.3)
@@ -110,9 +115,10 @@ def plot_matrix(
         text = f"{value:.2f}".replace("0.", ".", 1).replace("nan", "")
         colour = "white" if abs(value) > 0.6 else "black"
         axes.text(column, row, text, ha="center", va="center", size=7, color=colour)
-    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
-    axes.set_yticks(range(len(names)), names, fontsize=8)
-    axes.set_title(title, fontsize=9)
+    texts = [*map(_plain, names)]
+    axes.set_xticks(range(len(names)), texts, rotation=90, fontsize=8)
+    axes.set_yticks(range(len(names)), texts, fontsize=8)
+    axes.set_title(_plain(title), fontsize=9)
     figure.colorbar(image, shrink=0.6)
     _save(figure, path)
 
@@ -125,6 +131,9 @@ def plot_architecture(graph: Graph, title: str, path: Path) -> None:
       title: above the figure.
       path: a PNG or SVG file, replaced if it exists.
     """
+    nodes = [_plain(text) for text in graph.nodes]
+    edges = [(source, target, _plain(label)) for source, target, label in graph.edges]
+    graph = Graph(tuple(nodes), tuple(edges))
     places = _places(graph)
     columns, rows = (max(p[axis] for p in places) + 1 for axis in (0, 1))
     texts = [*graph.nodes, *(label for _, _, label in graph.edges)]
@@ -160,9 +169,20 @@ def plot_architecture(graph: Graph, title: str, path: Path) -> None:
     axes.set_xlim(-0.5, columns - 0.5)
     axes.set_ylim(-rows / 2, rows / 2 + top)
     width = int(size[0] / 0.075)
-    axes.set_title("\n".join(textwrap.wrap(title, width)), fontsize=8)
+    lines = textwrap.wrap(_plain(title, _MOST_TITLE), width)
+    axes.set_title("\n".join(lines), fontsize=8)
     axes.axis("off")
     _save(figure, path)
+
+
+def _plain(text: str, most: int = _MOST_NAME) -> str:
+    """Returns a text as Matplotlib shows it letter by letter, cut if it is long.
+
+    A dollar would begin a formula, and an unreadable one would be an error.
+    """
+    if len(text) > most:
+        text = f"{text[: most - 3]}..."
+    return printable(text).replace("$", r"\$")
 
 
 def _bends(graph: Graph, places: Sequence[tuple[float, float]]) -> list[float]:

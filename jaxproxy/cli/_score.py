@@ -26,6 +26,7 @@ from jaxproxy.cli._truths import TruthOptions
 if TYPE_CHECKING:
     import numpy as np
 
+    from jaxproxy.analysis import Truth
     from jaxproxy.runs import Run
     from jaxproxy.scoring import Scorer
     from jaxproxy.spaces import Space
@@ -93,7 +94,7 @@ class Score(TruthOptions):
 
         space = parse_sized(self.space, self.num_classes)
         codes, strings = self._request(space)
-        truths = self.load(self.truth, space)  # before hours of scoring
+        truths = self._truths(space, codes)  # before hours of scoring
         scorer = self._scorer(space)
         show(*words.request(scorer, len(codes), self.images is not None))
         try:
@@ -107,6 +108,18 @@ class Score(TruthOptions):
             show(*tables.correlation_tables(correlations(run, truths)))
         show(f"the run is in {self.out}")
         return 0
+
+    def _truths(self, space: "Space", codes: "np.ndarray") -> "list[Truth]":
+        """The truths, each of which knows some of the architectures."""
+        from jaxproxy.analysis import check_truth
+
+        truths = self.load(self.truth, space)
+        if truths and len(codes):
+            # As a truth that is loaded for a space spells them.
+            archs = [space.to_str(code) for code in codes]
+            for spec, truth in zip(self.truth, truths, strict=True):
+                check_truth(truth, archs, f"this request (--truth {spec})")
+        return truths
 
     def _scorer(self, space: "Space") -> "Scorer":
         from jaxproxy.analysis import expand

@@ -175,8 +175,10 @@ class Search(RepeatsOption):
 
     def _scorer(self, space: "Space") -> "Scorer":
         from jaxproxy.analysis import expand
+        from jaxproxy.options import check_counts
         from jaxproxy.scoring import make_scorer
 
+        check_counts(together=self.together)
         return make_scorer(
             space,
             expand(column_names(self.proxy)),
@@ -215,6 +217,7 @@ class Search(RepeatsOption):
 
     def _limits(self, space: "Space") -> "Budget":
         from jaxproxy.analysis import load_truth
+        from jaxproxy.options import quoted
         from jaxproxy.search import Budget
 
         costs, most = None, None
@@ -224,7 +227,8 @@ class Search(RepeatsOption):
                 most = float(value)
             except ValueError:
                 raise ValueError(
-                    f"--max-latency is FILE.csv:COLUMN:VALUE, not {self.max_latency!r}"
+                    "--max-latency is FILE.csv:COLUMN:VALUE, not "
+                    f"{quoted(self.max_latency)}"
                 ) from None
             costs = load_truth(table, space=space, repeats=self.repeats).accuracy
         params = _size("--max-params", self.max_params)
@@ -245,15 +249,19 @@ def _size(option: str, text: str | None) -> int | None:
     Raises:
       ValueError: it is none.
     """
+    from jaxproxy.options import quoted
+
     if text is None:
         return None
     match = re.fullmatch(
         r"(\d+(?:\.\d+)?(?:e\d+)?)([KMG]?)", text.strip(), re.IGNORECASE
     )
     if match is None:
-        raise ValueError(f"{option} is a number such as 1200000 or 1.2M, not {text!r}")
+        raise ValueError(
+            f"{option} is a number such as 1200000 or 1.2M, not {quoted(text)}"
+        )
     if not math.isfinite(float(match[1])):
-        raise ValueError(f"{option} is too large: {text!r}")
+        raise ValueError(f"{option} is too large: {quoted(text)}")
     scale = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}[match[2].lower()]
     return round(float(match[1]) * scale)
 

@@ -80,10 +80,10 @@ class Simulate(TruthOptions):
                 seed=self.seed,
             )
         }
+        draw(found)  # first: whoever reads what is printed may leave
         records = simulated(found)
         if self.json:
             print(json.dumps(to_json(records), indent=2))
         else:
             show(*simulated_tables(records))
-        draw(found)
         return 0

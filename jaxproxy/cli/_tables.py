@@ -4,10 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from rich import box
 from rich.console import RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from jaxproxy.analysis import (
     MEASURES,
@@ -20,6 +17,7 @@ from jaxproxy.analysis import (
     archs_of,
     score_columns,
 )
+from jaxproxy.cli._report import Report
 from jaxproxy.measure import EqualWeightsPass, Meter, Pass, make_passes
 from jaxproxy.proxies import Proxy
 from jaxproxy.runs import Run
@@ -60,11 +58,11 @@ def correlation_tables(records: Sequence[Record]) -> Iterator[RenderableType]:
         title = f"{truth}{good}: {rows[0].n} architectures{where}{unknown}"
         finds = ("best of\n1000",) if rows[0].n >= 1_000 else ()
         columns = ("valid", "cover-\nage %", *_HEADERS.values(), *finds, "ties\n%")
-        table = make_table(title, "proxy", *columns)
+        table = Report(title, "proxy", *columns)
         for row in rows:
             among = row.ranked_among
             name = row.proxy + (f" (ranked among {among})" if among else "")
-            table.add_row(*map(Text, (name, *_cells(row))))
+            table.add_row(name, *_cells(row))
         yield table
     intervals = "Below a number: its 95 % interval." if records[0].intervals else ""
     yield f"{_CAPTION} {intervals}".rstrip()
@@ -87,11 +85,11 @@ def best_of_tables(records: Sequence[BestOf]) -> Iterator[RenderableType]:
     for truth in dict.fromkeys(record.truth for record in records):
         own = [record for record in records if record.truth == truth]
         sizes = list(dict.fromkeys(record.n for record in own))
-        table = make_table(truth, "proxy", *(f"best of {n}" for n in sizes))
+        table = Report(truth, "proxy", *(f"best of {n}" for n in sizes))
         for proxy in dict.fromkeys(record.proxy for record in own):
             found = [record for record in own if record.proxy == proxy]
             cells = (f"{record.mean:.2f} ± {record.std:.2f}" for record in found)
-            table.add_row(*map(Text, (proxy, *cells)))
+            table.add_row(proxy, *cells)
         yield table
     yield (
         "Truth of the first by score of N random architectures: mean and standard "
@@ -105,12 +103,12 @@ def simulated_tables(records: Sequence[Simulated]) -> Iterator[RenderableType]:
         own = [record for record in records if record.truth == truth]
         marks = list(dict.fromkeys(record.evaluations for record in own))
         headers = (*(f"after {mark}" for mark in marks), "best seen")
-        table = make_table(truth, "method", *headers)
+        table = Report(truth, "method", *headers)
         for method in dict.fromkeys(record.method for record in own):
             found = [record for record in own if record.method == method]
             cells = [f"{record.mean:.2f} ± {record.std:.2f}" for record in found]
             last = f"{found[-1].best_seen_mean:.2f}"
-            table.add_row(*map(Text, (method, *cells, last)))
+            table.add_row(method, *cells, last)
         yield table
     yield (
         "Truth of the best by what the search saw: mean and standard deviation over "
@@ -118,20 +116,20 @@ def simulated_tables(records: Sequence[Simulated]) -> Iterator[RenderableType]:
     )
 
 
-def proxy_table(run: Run) -> Table:
+def proxy_table(run: Run) -> Report:
     """For each column, how many scores are invalid, and how far seeds spread."""
     seeds = run.manifest["scorer"]["seeds"]
     headers = ["proxy", "invalid", "lowest", "median", "highest"]
     if len(seeds) > 1:
         headers.append(f"mean standard error ({len(seeds)} seeds)")
-    table = make_table("scores", *headers)
+    table = Report("scores", *headers)
     for column in score_columns(run):
         score = column.values[column.valid]
         stats = np.quantile(score, [0, 0.5, 1]) if len(score) else [np.nan] * 3
         cells = [str(int((~column.valid).sum())), *(f"{stat:.5g}" for stat in stats)]
         if len(seeds) > 1:
             cells.append(_spread(run, column))
-        table.add_row(*(Text(cell) for cell in (column.label, *cells)))
+        table.add_row(column.label, *cells)
     return table
 
 
@@ -143,7 +141,7 @@ def _spread(run: Run, column: Column) -> str:
     return f"{error.mean() if len(error) else np.nan:.3g}"
 
 
-def top_table(run: Run, by: str | None = None, num: int = 10) -> Table:
+def top_table(run: Run, by: str | None = None, num: int = 10) -> Report:
     """The best architectures by one column, with the scores of all.
 
     Args:
@@ -157,39 +155,19 @@ def top_table(run: Run, by: str | None = None, num: int = 10) -> Table:
     best = order[: min(num, int(chosen.valid.sum()))]
     archs = archs_of(run)
     title, labels = f"best by {chosen.label}", [c.label for c in columns.values()]
-    table = make_table(title, "", *labels, "architecture")
+    table = Report(title, "", *labels, "architecture")
     for place, row in enumerate(best, 1):
         scores = (f"{column.values[row]:.5g}" for column in columns.values())
-        table.add_row(*map(Text, (str(place), *scores, archs[row])))
-    return table
-
-
-def make_table(title: str, *headers: str) -> Table:
-    """An empty table: names to the left, numbers to the right."""
-    table = Table(
-        title=Text(title, "bold"),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=0,
-    )
-    for header in headers:
-        if header in ("proxy", "method", "architecture"):
-            table.add_column(header, overflow="fold", min_width=16)
-        else:
-            width = max(map(len, header.split("\n")))
-            table.add_column(
-                Text(header), justify="right", overflow="fold", min_width=min(width, 10)
-            )
+        table.add_row(str(place), *scores, archs[row])
     return table
 
 
 def matrix_tables(found: Matrix) -> Iterator[RenderableType]:
     """The matrix, and for each truth the partial correlations."""
     numbers = [str(place) for place in range(1, len(found.names) + 1)]
-    table = make_table(f"{found.measure} between columns", "", "proxy", *numbers)
+    table = Report(f"{found.measure} between columns", "", "proxy", *numbers)
     for number, name, row in zip(numbers, found.names, found.values, strict=True):
-        table.add_row(*map(Text, (number, name, *map(_rho, row))))
+        table.add_row(number, name, *map(_rho, row))
     yield table
     for name, among in found.ranked_among.items():
         yield f"{name} is ranked among {among} architectures."
@@ -200,11 +178,11 @@ def matrix_tables(found: Matrix) -> Iterator[RenderableType]:
     given = " and ".join(found.given)
     for truth in dict.fromkeys(record.truth for record in found.partial):
         headers = ("proxy", "archs", "rho", f"rho given {given}")
-        table = make_table(f"{truth}: beyond {given}", *headers)
+        table = Report(f"{truth}: beyond {given}", *headers)
         for record in found.partial:
             if record.truth == truth:
                 rhos = map(_rho, (record.rho, record.partial_rho))
-                table.add_row(*map(Text, (record.proxy, str(record.n), *rhos)))
+                table.add_row(record.proxy, str(record.n), *rhos)
         yield table
     if found.partial:
         yield _PARTIAL_CAPTION
@@ -223,9 +201,9 @@ def ablation_tables(ablation: Ablation) -> Iterator[RenderableType]:
         yield f"  {meter}: {number} variants"
 
 
-def plan_table(proxies: Sequence[Proxy]) -> Table:
+def plan_table(proxies: Sequence[Proxy]) -> Report:
     """Returns a row for every pass: its setup, its costs, its meters, their proxies."""
-    table = make_table(
+    table = Report(
         "for each architecture and seed",
         *("weights", "input", "BatchNorm", "derivative of", "runs", "meters", "for"),
     )

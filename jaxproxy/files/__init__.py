@@ -9,7 +9,7 @@ from jaxproxy.files._column import (
     read_column,
 )
 from jaxproxy.files._numbers import Cell, parse_numbers
-from jaxproxy.files._text import decode, read_text
+from jaxproxy.files._text import check_ends, decode, read_text
 
 __all__ = [
     "ARCH_COLUMNS",
@@ -17,6 +17,7 @@ __all__ = [
     "Cell",
     "Column",
     "Row",
+    "check_ends",
     "decode",
     "parse_numbers",
     "read_archs_column",

@@ -2,6 +2,7 @@
 
 import codecs
 import gzip
+import stat
 import zlib
 from pathlib import Path
 
@@ -24,13 +25,25 @@ def read_text(path: Path) -> str:
       ValueError: the file cannot be read, or is no text, as :func:`decode` says.
     """
     try:
+        check_ends(path)
         data = path.read_bytes()
         if data.startswith(_GZIP):
             data = gzip.decompress(data)
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise ValueError(f"cannot read {path}: {reason}") from error
     return decode(data, str(path))
+
+
+def check_ends(path: Path) -> None:
+    """Raises ValueError for a device, which may have no end, as ``/dev/zero`` has none.
+
+    Raises:
+      OSError: there is no such file.
+    """
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode) or stat.S_ISDIR(mode)):
+        raise ValueError("it is no regular file")
 
 
 def decode(data: bytes, name: str) -> str:

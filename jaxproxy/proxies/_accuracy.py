@@ -5,6 +5,7 @@ from jax import Array
 
 from jaxproxy.measure import Readings
 from jaxproxy.meters import accuracies_of_constants, accuracies_of_draws
+from jaxproxy.options import check_counts
 from jaxproxy.proxies._proxy import Inputs, Proxy, data_setup, proxy
 
 
@@ -20,6 +21,7 @@ def cv(*, draws: int = 100, inputs: Inputs = "gaussian") -> Proxy:
       inputs: ``"gaussian"`` noise with random labels, or the user's ``"images"``, as
         in the paper.
     """
+    check_counts(draws=draws)
     if draws < 2:
         raise ValueError(f"draws must be at least 2, got {draws}")
     meter = accuracies_of_draws(draws).under(data_setup(inputs, weights="he_uniform"))

@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from jaxproxy.options import choices_of, make
+from jaxproxy.options import choices_of, make, quoted
 from jaxproxy.proxies._proxy import Proxy
 
 Table = Mapping[str, Callable[..., Proxy]]
@@ -48,7 +48,9 @@ def make_variants(text: str, table: Table) -> list[Variant]:
     parameters = inspect.signature(table[name]).parameters
     free = {o: c for o, c in choices_of(table[name]).items() if o not in given}
     if not free:
-        raise ValueError(f"{text!r} has no option with declared choices left to vary")
+        raise ValueError(
+            f"{quoted(text)} has no option with declared choices left to vary"
+        )
     variants = []
     for values in itertools.product(*free.values()):
         options = dict(zip(free, values, strict=True))

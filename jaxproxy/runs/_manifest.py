@@ -34,6 +34,69 @@ def check_same(path: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
         _LOGGER.info("resuming %s: %s", path, "; ".join(notes))
 
 
+class ForeignError(StoreError):
+    """A manifest that can be read, and is none of a run."""
+
+
+def check_manifest(file: Path, manifest: Any) -> dict[str, Any]:
+    """Returns a manifest.
+
+    Raises:
+      ForeignError: it is none.
+    """
+    if why := _problem(manifest):
+        raise ForeignError(f"{file} is no manifest of jaxproxy: {why}")
+    return manifest
+
+
+def _problem(manifest: Any) -> str:
+    """Returns why a value is no manifest of a run, or an empty text.
+
+    What every reader of runs takes for granted is looked at, and nothing else: runs may
+    have more, and those of other versions do.
+    """
+    if not isinstance(manifest, dict):
+        return f"it is {_kind(manifest)}, not an object"
+    scorer = manifest.get("scorer")
+    if not isinstance(scorer, dict):
+        return f"its scorer is {_kind(scorer)}, not an object"
+    if not isinstance(scorer.get("space"), str):
+        return f"the space of its scorer is {_kind(scorer.get('space'))}, not a text"
+    for name, kind, what in _LISTS:
+        values = scorer.get(name, [])
+        needed = name in ("proxies", "seeds")
+        if not isinstance(values, list) or (needed and not values):
+            return f"the {name} of its scorer are {_kind(values)}, not a list of {what}"
+        wrong = [value for value in values if type(value) is not kind]
+        if wrong:
+            return f"the {name} of its scorer hold {_kind(wrong[0])}, not {what}"
+    if not isinstance(scorer.get("fidelity"), dict):
+        return f"its fidelity is {_kind(scorer.get('fidelity'))}, not an object"
+    return ""
+
+
+_LISTS = (
+    ("proxies", str, "texts"),
+    ("seeds", int, "integers"),
+    ("meters", str, "texts"),
+    ("lower_is_better", str, "texts"),
+)
+
+
+def _kind(value: Any) -> str:
+    """Returns what JSON calls a kind of value."""
+    for kind, name in (
+        (bool, "a flag"),
+        (int | float, "a number"),
+        (str, "a text"),
+        (list, "a list" if value else "an empty list"),
+        (dict, "an object"),
+    ):
+        if isinstance(value, kind):
+            return name
+    return "missing" if value is None else type(value).__name__
+
+
 def _leaves(value: Any, key: str = "") -> dict[str, Any]:
     """Nested records as one level with dotted keys; a list of numbers is one value."""
     if isinstance(value, list) and any(isinstance(item, dict) for item in value):

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from jaxproxy.runs._files import StoreError, is_temporary, one_line_errors, write_file
-from jaxproxy.runs._manifest import check_same
+from jaxproxy.runs._manifest import ForeignError, check_manifest, check_same
 
 if TYPE_CHECKING:  # pyarrow takes long to import; a command that needs no run must not
     import pyarrow as pa
@@ -59,14 +59,16 @@ class Run:
 
         Args:
           path: a folder that is new, empty, or a run.
-          manifest: JSON-able. Differences under its key ``environment`` are logged.
+          manifest: JSON-able, with a ``scorer`` as :meth:`Scorer.describe` has it.
+            Differences under the key ``environment`` are logged.
 
         Raises:
           StoreError: the folder holds something else, or a run with another manifest
             (the message names each key that differs and both values), or cannot be
-            written.
+            written; or the manifest describes no scorer.
         """
         run, manifest = cls(path), json.loads(json.dumps(manifest))  # tuples to lists
+        check_manifest(run.path / _MANIFEST, manifest)
         with one_line_errors("create", run.path):
             run.path.mkdir(parents=True, exist_ok=True)
             names = {n for n in os.listdir(run.path) if not is_temporary(n)}
@@ -96,10 +98,12 @@ class Run:
         """What defines the numbers of this run, as it was created."""
         file = self.path / _MANIFEST
         try:
-            return json.loads(file.read_text("utf-8"))
+            return check_manifest(file, json.loads(file.read_text("utf-8")))
+        except ForeignError:
+            raise
         except FileNotFoundError:
             raise StoreError(f"{self.path} is not a run: no {_MANIFEST}") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise _unreadable(file, error) from error
 
     def done(self) -> set[int]:
@@ -215,6 +219,10 @@ class Run:
             _ = self.manifest
         except _DamagedError:
             problems[manifest] = "unreadable" + (", a part has a copy" if copy else "")
+        except ForeignError:
+            if not copy:  # not to be removed: whose it is nobody knows
+                raise
+            problems[manifest] = "no manifest of jaxproxy, a part has a copy"
         for file in problems if delete else ():
             with one_line_errors("remove", file):
                 file.unlink(missing_ok=True)
@@ -277,7 +285,9 @@ def _examine(folder: Path) -> tuple[dict[str, dict[bytes, bytes]], dict[Path, st
     """Reads all; returns the metadata of the good parts, and what is wrong."""
     good: dict[str, dict[bytes, bytes]] = {}
     problems: dict[Path, str] = {}
-    for file in sorted(folder.iterdir()) if folder.exists() else ():
+    with one_line_errors("list", folder):
+        files = sorted(folder.iterdir()) if folder.exists() else ()
+    for file in files:
         if is_temporary(file.name):
             problems[file] = "leftover temporary file"
         elif _PART.fullmatch(file.name):

@@ -15,6 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from jaxproxy.limits import check_seed
+from jaxproxy.options import check_counts
 from jaxproxy.runs import Run, StoreError
 from jaxproxy.scoring._plan import Part
 from jaxproxy.scoring._progress import caught_signals, show_progress
@@ -72,6 +74,8 @@ def search_live(
     """
     if budget < 1 or together < 1:
         raise ValueError(f"budget={budget}, together={together}: both are at least 1")
+    check_counts(together=together)
+    check_seed(seed)
     if together > 1 and not search.together:
         raise ValueError("this search is told one by one: give together=1")
     if search.scores > len(scorer.proxies):

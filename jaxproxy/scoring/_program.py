@@ -5,10 +5,9 @@ The architecture axis is a loop on each device, sharded over devices: under ``vm
 """
 
 import copy
-import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -34,6 +33,7 @@ from jaxproxy.measure import (
 )
 from jaxproxy.proxies import Proxy
 from jaxproxy.scoring._devices import Devices
+from jaxproxy.scoring._numerics import no_collection, numerics
 from jaxproxy.spaces import Mode, Space
 from jaxproxy.types import Batch, Fidelity
 
@@ -84,6 +84,7 @@ class BlockProgram:
         images: Batch,
         devices: Devices,
         block_size: int,
+        precision: str,
     ) -> None:
         """Takes what :class:`~jaxproxy.scoring.Scorer` takes; compiles nothing yet."""
         self.meters = tuple(dict.fromkeys(m for p in proxies for m in p.meters))
@@ -92,14 +93,15 @@ class BlockProgram:
         self._space, self._fidelity, self._images = space, fidelity, images
         self._proxies, self._seeds = tuple(proxies), seeds
         self._devices, self._block_size = devices, block_size
+        self._precision = precision
         self._x64 = any(isinstance(one, EqualWeightsPass) for one in self.passes)
-        with self._precision():
+        with self._numerics():
             self._bound = [bind_pass(space, fidelity, one) for one in self.passes]
         self._scratch: Any = None
 
     def run(self, block: Array) -> BlockScores:
         """Returns the scores of a sharded block int32[block size, G]."""
-        with self._precision():
+        with self._numerics():
             return self._run(block)
 
     def _run(self, block: Array) -> BlockScores:
@@ -123,7 +125,7 @@ class BlockProgram:
 
     def reseeded(self, seeds: Sequence[int]) -> "BlockProgram":
         """Returns the same program with other seeds, compiled once for both."""
-        with self._precision():
+        with self._numerics():
             _ = self._compiled
         other = copy.copy(self)
         other._seeds, other._scratch = seeds, None
@@ -138,13 +140,13 @@ class BlockProgram:
         def read(inputs: list[PassInputs], code: Array) -> Readings:
             return read_passes(self._bound, self._prepared(inputs), code)[0]
 
-        with self._precision():
+        with self._numerics():
             inputs = self._inputs(self._traced.out_info)
             return jax.eval_shape(read, inputs, code).layout.slots
 
-    def _precision(self) -> AbstractContextManager[Any]:
+    def _numerics(self) -> AbstractContextManager[None]:
         """Returns the context in which all of the program is built and run."""
-        return jax.enable_x64(True) if self._x64 else nullcontext()
+        return numerics(self._precision, x64=self._x64)
 
     def _draw(self, seed: Array | int) -> "_Drawn":
         """What the passes run on; equal weights and noise for equal seeds.
@@ -239,7 +241,7 @@ class BlockProgram:
 
         shapes = self._shapes()
         scratch = _on(self._devices.by_arch, jax.eval_shape(self._clear, *shapes, None))
-        with _no_collection():
+        with no_collection():
             lowered = self._devices.over_archs(mapped).lower(*shapes, scratch)
         return lowered.compile()
 
@@ -275,18 +277,6 @@ def bind_pass(space: Space, fidelity: Fidelity, spec: Pass) -> BoundPass:
     if any(meter.plain for meter in spec.whole):
         plain = space.make_network(fidelity, mode._replace(plain=True))
     return BoundTaps(spec, network, plain, loss)
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Collecting garbage took a quarter of tracing, which makes little of it."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _on(sharding: jax.sharding.Sharding, shapes: Any) -> Any:

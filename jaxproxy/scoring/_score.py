@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -10,11 +11,13 @@ import numpy as np
 from jax import Array
 
 from jaxproxy.measure import EqualWeightsMeter
-from jaxproxy.options import check_choices
+from jaxproxy.options import check_choices, check_counts
 from jaxproxy.proxies import Proxy, grey_images, parse_proxy
 from jaxproxy.scoring._images import as_labels, check_layout
 from jaxproxy.scoring._scorer import Scorer, check_seeds
+from jaxproxy.scoring._sizes import check_sizes
 from jaxproxy.spaces import Space
+from jaxproxy.startup import known_platforms
 from jaxproxy.types import Batch, Fidelity
 
 
@@ -51,11 +54,15 @@ def make_scorer(
     fidelity = _fidelity(space, fidelity)
     numbers = check_seeds(seeds)
     used = _devices(devices)
+    check_sizes(space, chosen, fidelity, num_seeds=len(numbers), devices=used)
     if block_size is None:
         block_size = _block_size(fidelity)
     if block_size < 1:
         raise ValueError(f"block_size must be at least 1, got {block_size}")
+    check_counts(block_size=block_size)
     needy = [proxy.name for proxy in chosen if _needs_images(proxy)]
+    if images is not None and needy:
+        _check_side(space, fidelity, images)
     if images is None and needy:
         raise ValueError(f"{needy[0]} is scored on images; none were given")
     given = _checked_images(images, labels, space.task.num_outputs)
@@ -148,7 +155,8 @@ def _fidelity(space: Space, fidelity: Fidelity | str) -> Fidelity:
 
 
 def _devices(devices: int | Sequence[jax.Device] | None) -> list[jax.Device]:
-    local = jax.local_devices()
+    with known_platforms():
+        local = jax.local_devices()
     if devices is None:
         return local
     if not isinstance(devices, int):
@@ -194,6 +202,16 @@ def _checked_images(
             f"labels must be from 0 to {classes - 1}, not {y.min()} to {y.max()}"
         )
     return Batch(jnp.asarray(images, jnp.float32), jnp.asarray(y, jnp.int32))
+
+
+def _check_side(space: Space, fidelity: Fidelity, images: np.ndarray | Array) -> None:
+    """Raises ValueError for images of a resolution that the space does not take."""
+    shape = np.shape(images)
+    if len(shape) == 4 and shape[1] >= 1:
+        try:
+            space.check_fidelity(replace(fidelity, resolution=shape[1]))
+        except ValueError as error:
+            raise ValueError(f"images of {shape[1]} pixels: {error}") from None
 
 
 def _digest(images: Batch, labelled: bool) -> str:

@@ -15,11 +15,13 @@ import jax
 import numpy as np
 
 from jaxproxy.measure import EqualWeightsMeter, Meter, Pass, Slot
+from jaxproxy.options import check_counts, quoted
 from jaxproxy.proxies import Proxy
 from jaxproxy.scoring._balance import blocks, deal, merge_blocks
 from jaxproxy.scoring._devices import Devices
 from jaxproxy.scoring._program import BlockProgram, BlockScores
 from jaxproxy.spaces import Space
+from jaxproxy.startup import matmul_precision
 from jaxproxy.types import Batch, Fidelity
 
 
@@ -32,6 +34,8 @@ class Scorer:
       fidelity: size of the network and batch.
       seeds: int, one set of weights and inputs each.
       block_size: codes per compiled call, a multiple of ``num_devices``.
+      precision: of products and convolutions: ``float32``, or what the user has set
+        JAX to when the scorer was made.
     """
 
     def __init__(
@@ -50,7 +54,7 @@ class Scorer:
         self.space, self.fidelity = space, fidelity
         self.proxies, self.seeds = tuple(proxies), tuple(seeds)
         self.block_size, self.num_devices = block_size, len(devices)
-        self._image_source = image_source
+        self._image_source, self.precision = image_source, matmul_precision()
         self._devices = Devices.of(devices)
         self._programs = [
             BlockProgram(
@@ -61,6 +65,7 @@ class Scorer:
                 images=images,
                 devices=self._devices,
                 block_size=block_size,
+                precision=self.precision,
             )
             for group in _by_precision(self.proxies)
         ]
@@ -123,7 +128,10 @@ class Scorer:
 
     def describe(self) -> dict[str, Any]:
         """All that defines the numbers, for JSON; functions are known by name only."""
-        flags = ("default_prng_impl", "threefry_partitionable", "enable_x64")
+        flags = (
+            *("default_prng_impl", "threefry_partitionable", "random_seed_offset"),
+            "enable_x64",
+        )
         return {
             "space": self.space.name,
             "num_classes": self.space.task.num_outputs,
@@ -136,6 +144,7 @@ class Scorer:
             "seeds": list(self.seeds),
             "images": self._image_source,
             "inputs": "gaussian",
+            "precision": self.precision,
             "jax": {flag: getattr(jax.config, f"jax_{flag}") for flag in flags},
         }
 
@@ -178,12 +187,15 @@ def check_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     Raises:
       ValueError: not distinct, none, or out of [0, 2**31).
     """
+    if isinstance(seeds, int):
+        check_counts(seeds=seeds)
     numbers = range(seeds) if isinstance(seeds, int) else [*map(operator.index, seeds)]
     # A seed is traced as an int32, so that seeds share one compiled program.
     wrong = len(set(numbers)) < len(numbers) or any(not 0 <= n < 2**31 for n in numbers)
     if wrong or not numbers:
         raise ValueError(
-            f"seeds must be distinct, at least one, and in [0, 2**31), got {seeds!r}"
+            "seeds must be distinct, at least one, and in [0, 2**31), got "
+            f"{quoted(seeds)}"
         )
     return tuple(numbers)
 

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxproxy.limits import check_seed
 from jaxproxy.search import Core, Search
 from jaxproxy.spaces import Space
 
@@ -52,6 +53,7 @@ def search_trained(
     """
     if budget < 1:
         raise ValueError(f"a search needs a budget of at least 1, not {budget}")
+    check_seed(seed)
     if search.scores > 1:
         raise ValueError(f"this search is told {search.scores} scores, not an accuracy")
     path = Path(file)

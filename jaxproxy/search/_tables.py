@@ -8,10 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from jaxproxy.limits import check_memory
+from jaxproxy.options import check_counts
 from jaxproxy.search._genes import Genes
 from jaxproxy.search._search import Search, run
 
 _BYTES = 2**30
+_NUMBERS = 40  # bytes of an evaluation of a run, at least: a rank and its truths
 """Of the states of runs that are computed together."""
 
 
@@ -104,6 +107,8 @@ def simulate(
         raise ValueError(
             f"runs={runs}, budget={budget}, together={together}: all are at least 1"
         )
+    check_counts(runs=runs, budget=budget)
+    check_memory(_NUMBERS * budget, runs=runs)
     keys = jax.random.split(jax.random.key(0) if key is None else key, runs)
 
     def ranks(key: Array, seen: Array) -> Array:

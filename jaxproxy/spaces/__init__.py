@@ -26,6 +26,7 @@ from jaxproxy.spaces._records import (
     DeviceFunctions,
     Graph,
     Isomorphism,
+    Sizes,
     Task,
 )
 from jaxproxy.spaces._space import Space
@@ -54,6 +55,7 @@ __all__ = [
     "Isomorphism",
     "Mode",
     "Model",
+    "Sizes",
     "Space",
     "Task",
     "anatomy",

@@ -25,18 +25,12 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from jaxproxy.measure import (
-    Draws,
-    Network,
-    Tap,
-    network_from_draws,
-    scan,
-    switch,
-)
+from jaxproxy.measure import Draws, Network, Tap, network_from_draws, scan, switch
+from jaxproxy.options import quoted
 from jaxproxy.spaces._codes import all_codes, check_one, checked
 from jaxproxy.spaces._layers import Conv, ConvBN, Convs, Linear, tapped_conv_bn
 from jaxproxy.spaces._mode import Mode
-from jaxproxy.spaces._records import Counts, Graph
+from jaxproxy.spaces._records import Counts, Graph, Sizes
 from jaxproxy.spaces._space import Space
 from jaxproxy.types import Fidelity
 
@@ -69,6 +63,7 @@ def nasbench_macro() -> Space:
         cost=lambda codes: num_macs(codes).astype(float),
         graph=graph,
         presets=_PRESETS,
+        sizes=Sizes.of_images(2, repeats=False),
         check_fidelity=check_fidelity,
     )
 
@@ -94,7 +89,8 @@ def from_str(arch: str) -> np.ndarray:
     if len(arch) != NUM_LAYERS:
         hint = "; a spreadsheet may have dropped zeros" if arch.isdigit() else ""
         raise ValueError(
-            f"{arch!r} has {len(arch)} digits, not {NUM_LAYERS} as in '01201201'{hint}"
+            f"{quoted(arch)} has {len(arch)} digits, not {NUM_LAYERS} as in "
+            f"'01201201'{hint}"
         )
     if wrong := re.sub("[012]", "", arch):
         named = ", ".join(f"{i} ({name})" for i, name in enumerate(BLOCKS))

@@ -25,6 +25,8 @@ class Task(NamedTuple):
     """(key, size) -> a batch of noise; None for Gaussian images, random classes."""
     loss: Callable[[Array, Array], Array] = cross_entropy
     """(outputs, labels) -> float[]."""
+    numbers: Callable[[Fidelity], int] = lambda fidelity: 3 * fidelity.resolution**2
+    """Size -> numbers of one input, so that what cannot fit is refused."""
 
     @classmethod
     def of_inputs(cls, shape: tuple[int, ...], num_outputs: int) -> "Task":
@@ -34,7 +36,8 @@ class Task(NamedTuple):
           shape: of one input, such as ``(8,)`` or ``(32, 32, 3)``.
           num_outputs: classes.
         """
-        return cls(num_outputs, partial(_draw, shape, num_outputs))
+        draw = partial(_draw, shape, num_outputs)
+        return cls(num_outputs, draw, numbers=lambda fidelity: math.prod(shape))
 
     def batch(self, key: Array, fidelity: Fidelity) -> Batch:
         """Returns a batch of noise with labels."""
@@ -51,6 +54,35 @@ def _draw(
     # Flat: the same numbers, but a draw of several axes is slow to compile.
     x = jax.random.normal(x_key, (math.prod(size),)).reshape(size)
     return Batch(x, jax.random.randint(y_key, size[:1], 0, num_classes))
+
+
+class Sizes(NamedTuple):
+    """What any network of a space needs at the least, so that more is refused."""
+
+    weights: Callable[[Fidelity, int], int]
+    """(size, outputs) -> numbers of all weights, at least."""
+    activations: Callable[[Fidelity, int], int]
+    """(size, outputs) -> numbers of the largest activation of one input, at least."""
+
+    @classmethod
+    def of_images(cls, patch: int = 1, *, repeats: bool = True) -> "Sizes":
+        """Returns those of a network of images.
+
+        Args:
+          patch: side in pixels of what the first layer makes one of ``width`` numbers
+            of, rounded up for a layer that makes fewer.
+          repeats: whether each of ``cells`` has weights of its own.
+        """
+        return cls(partial(_weights, repeats), partial(_activations, patch))
+
+
+def _weights(repeats: bool, fidelity: Fidelity, outputs: int) -> int:
+    cells = fidelity.cells if repeats else 1
+    return cells * fidelity.width**2 + fidelity.width * outputs // 2
+
+
+def _activations(patch: int, fidelity: Fidelity, outputs: int) -> int:
+    return max(outputs, fidelity.width * fidelity.resolution**2 // patch**2)
 
 
 class Counts(NamedTuple):

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from jaxproxy.limits import check_memory
 from jaxproxy.spaces._records import Constraint
 
 _TRIES = 10_000
@@ -98,6 +99,9 @@ def sample(space: Genes, rng: np.random.Generator, n: int) -> np.ndarray:
       ValueError: ``n`` is negative or exceeds what an enumerable space has, or
         architectures are too rare to be found.
     """
+    if space.enumerate is None:
+        # A gene is an int64 when it is drawn, and is kept as an int32 and as text.
+        check_memory(16 * len(space.choices), sample=n)
     codes = None if space.enumerate is None else space.enumerate()
     if n < 0 or (codes is not None and n > len(codes)):
         there = "" if codes is None else f" of the {len(codes)}"

@@ -15,6 +15,7 @@ from jaxproxy.spaces._records import (
     DeviceFunctions,
     Graph,
     Isomorphism,
+    Sizes,
     Task,
 )
 from jaxproxy.types import PRESETS, Fidelity
@@ -67,6 +68,8 @@ class Space:
     equal_weights: Callable[..., EqualWeights] | None = None
     """(size, *, underflow) -> the network of equal weights, with one channel."""
     presets: Mapping[str, Fidelity] = field(default_factory=PRESETS.copy, hash=False)
+    sizes: Sizes | None = None
+    """What its networks need at the least; None to refuse no size."""
     check_fidelity: Callable[[Fidelity], None] = lambda fidelity: None
     """Raises ValueError, in the space's words, for a size that its network has not."""
     settings: Mapping[str, Any] = field(default_factory=dict, hash=False)

@@ -96,8 +96,16 @@ MISTAKES = {
     "twice": ("score nasbench201 --proxies params params", "each once"),
     "fidelity": ("score nasbench201 --resolution 10", "resolution .* of 4, not 10"),
     "seeds": ("score nasbench201 --seeds 0", "seeds"),
-    "classes": ("score nasbench201 --num-classes 0", "num_classes must be positive"),
-    "devices": ("score nasbench201 --devices 99", "devices=99, but .* has 4"),
+    "classes": (
+        "score nasbench201 --num-classes 0",
+        "num_classes is an integer from 1",
+    ),
+    "devices": ("score nasbench201 --devices 5", "devices=5, but .* has 4"),
+    "threads": (
+        "score nasbench201 --devices 99999",
+        r"devices is 99999; at most 8 for each of the \d+ cores, \d+, would start",
+    ),
+    "threads of a search": ("search nasbench201 --devices 2147483648", "at most 8 for"),
     "no devices": ("score nasbench201 --devices 0", "at least 1, not 0"),
     "too many": (
         "score nasbench201 --sample 20000",
@@ -128,7 +136,7 @@ MISTAKES = {
 def test_mistakes(tmp_path, capsys, text, message, pytestconfig, monkeypatch):
     """One line that names the value and the choices, and no folder left behind."""
     monkeypatch.chdir(pytestconfig.rootpath)
-    out = ("--out", tmp_path / "run") if text.startswith("score") else ()
+    out = ("--out", tmp_path / "run") if text.startswith(("score", "search")) else ()
     assert re.search(message, failed(capsys, command(*text.split(), *out)))
     assert not (tmp_path / "run").exists()
 

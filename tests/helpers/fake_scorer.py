@@ -91,7 +91,9 @@ class FakeScorer:
 
     def describe(self) -> dict:
         """What defines the numbers."""
-        return {"space": "toy", "seeds": self.seeds, "fidelity": self.settings}
+        names = [proxy.name for proxy in self.proxies]
+        what = {"space": "toy", "proxies": names, "seeds": self.seeds}
+        return what | {"fidelity": self.settings}
 
     def counts(self, codes: np.ndarray) -> dict[str, np.ndarray]:
         """Exact counts of codes."""

@@ -16,7 +16,13 @@ from jaxproxy.runs import _files as files
 
 MANIFEST = {
     "format": 1,
-    "scorer": {"seeds": (0, 1), "proxies": [{"name": "a"}, {"name": "b", "x": 1.5}]},
+    "scorer": {
+        "space": "toy",
+        "fidelity": {"width": 4},
+        "seeds": (0, 1),
+        "proxies": ["a", "b"],
+        "passes": [{"name": "a"}, {"name": "b", "x": 1.5}],
+    },
     "environment": {"host": "here", "versions": {"jax": "0.10.2"}},
 }
 
@@ -99,13 +105,14 @@ def test_equal_manifest_resumes(run, caplog):
 
 def test_different_manifest_is_refused(run):
     """With each key that differs, and both values."""
-    proxies = [{"name": "a"}, {"name": "b", "x": 2.5}]
-    other = MANIFEST | {"scorer": {"seeds": (0, 2), "proxies": proxies}, "new": True}
+    passes = [{"name": "a"}, {"name": "b", "x": 2.5}]
+    scorer = MANIFEST["scorer"] | {"seeds": (0, 2), "passes": passes}
+    other = MANIFEST | {"scorer": scorer, "new": True}
     with pytest.raises(ValueError, match="other settings") as caught:
         Run.create(run.path, other)
     message = str(caught.value)
     assert "scorer.seeds is [0, 1] there and [0, 2] here" in message
-    assert "scorer.proxies.1.x is 1.5 there and 2.5 here" in message
+    assert "scorer.passes.1.x is 1.5 there and 2.5 here" in message
     assert "new is '(absent)' there and True here" in message
     assert "format" not in message
     assert "\n" not in message

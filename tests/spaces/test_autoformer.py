@@ -74,7 +74,9 @@ def test_bad_strings(arch: str, message: str) -> None:
 def test_bad_options() -> None:
     with pytest.raises(ValueError, match="unknown size 'huge'; choose from"):
         autoformer(size="huge")
-    with pytest.raises(ValueError, match="num_classes must be positive, not 0"):
+    with pytest.raises(
+        ValueError, match="num_classes is an integer from 1 to 1000000, not 0"
+    ):
         autoformer(num_classes=0)
     with pytest.raises(ValueError, match="multiple of 16, got 100"):
         autoformer(resolution=100)

@@ -175,7 +175,9 @@ def test_bad_arguments_are_refused() -> None:
     for name in ("max_macs", "max_params"):
         with pytest.raises(ValueError, match=f"{name} must be at least .*, not 1,000"):
             mobilenetv2(**{name: 1000})
-    with pytest.raises(ValueError, match="num_classes must be positive, not 0"):
+    with pytest.raises(
+        ValueError, match="num_classes is an integer from 1 to 1000000, not 0"
+    ):
         mobilenetv2(num_classes=0)
     with pytest.raises(ValueError, match="multiple of 32, got 100"):
         mobilenetv2(resolution=100).num_macs(np.zeros(32, int))

@@ -229,5 +229,7 @@ def test_what_is_no_architecture_says_why():
         nb101.from_matrix(np.zeros((2, 3), int), ("input", "output"))
     with pytest.raises(ValueError, match=r"one code \[26\], got shape \[1, 26\]"):
         nb101.to_str(nothing)
-    with pytest.raises(ValueError, match="num_classes must be positive, not 0"):
+    with pytest.raises(
+        ValueError, match="num_classes is an integer from 1 to 1000000, not 0"
+    ):
         nasbench101(num_classes=0)

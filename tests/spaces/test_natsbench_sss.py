@@ -79,7 +79,7 @@ def test_malformed_strings_are_explained(arch: str, message: str) -> None:
 
 
 def test_bad_arguments_are_refused() -> None:
-    with pytest.raises(ValueError, match="num_classes must be positive"):
+    with pytest.raises(ValueError, match="num_classes is an integer from 1"):
         natsbench_sss(num_classes=0)
     with pytest.raises(ValueError, match="width must be even, not 3"):
         SPACE.network(Fidelity(3, 1, 2, 8), Mode())

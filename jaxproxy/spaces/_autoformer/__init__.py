@@ -4,10 +4,10 @@ from functools import partial
 
 import numpy as np
 
-from jaxproxy.options import check_choices
+from jaxproxy.options import check_choices, check_counts
 from jaxproxy.spaces._autoformer import _codes as host
 from jaxproxy.spaces._autoformer._network import check_fidelity, network
-from jaxproxy.spaces._records import Counts, Isomorphism, Task
+from jaxproxy.spaces._records import Counts, Isomorphism, Sizes, Task
 from jaxproxy.spaces._space import Space
 from jaxproxy.types import Fidelity
 
@@ -35,8 +35,7 @@ def autoformer(
       Chen et al., "AutoFormer", ICCV 2021, arXiv:2107.00651.
     """
     check_choices(size=(size, host.SUPERNETS))
-    if num_classes < 1:
-        raise ValueError(f"num_classes must be positive, not {num_classes}")
+    check_counts(num_classes=num_classes, resolution=resolution)
     if resolution < host.PATCH or resolution % host.PATCH:
         raise ValueError(
             f"resolution must be a multiple of {host.PATCH}, got {resolution}"
@@ -63,6 +62,7 @@ def autoformer(
             "paper": Fidelity(width=64, cells=1, batch_size=64, resolution=64),
             "fast": Fidelity(width=16, cells=1, batch_size=16, resolution=64),
         },
+        sizes=Sizes.of_images(16, repeats=False),
         check_fidelity=check_fidelity,
         settings={"size": size, "macs_resolution": resolution},
     )

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxproxy.options import quoted
 from jaxproxy.spaces._autoformer._forms import plain
 from jaxproxy.spaces._records import Graph
 
@@ -112,7 +113,7 @@ def from_str(supernet: Supernet, arch: str) -> np.ndarray:
     arch = plain(arch)
     fields = [part.partition(":") for part in arch.split("|")]
     if tuple(name for name, _, _ in fields) != _FIELDS:
-        raise ValueError(f"{arch!r} is not of the form {_EXAMPLE!r}")
+        raise ValueError(f"{quoted(arch)} is not of the form {_EXAMPLE!r}")
     embedding, depth, heads, ratios = (text.split("-") for _, _, text in fields)
     code = [
         *_genes(arch, "embed", embedding, supernet.embeddings, (1,)),
@@ -121,7 +122,7 @@ def from_str(supernet: Supernet, arch: str) -> np.ndarray:
     lengths = (supernet.depths[code[1]], supernet.blocks)
     if len(heads) != len(ratios):
         raise ValueError(
-            f"{arch!r} has {len(heads)} heads and {len(ratios)} mlp ratios"
+            f"{quoted(arch)} has {len(heads)} heads and {len(ratios)} mlp ratios"
         )
     for name, texts, choices in (
         ("heads", heads, supernet.heads),
@@ -142,13 +143,15 @@ def _genes(
     """Indices of the values of a field."""
     if len(texts) not in lengths:
         wanted = " or ".join(map(str, sorted(set(lengths))))
-        raise ValueError(f"{arch!r} has {len(texts)} values of {name}, not {wanted}")
+        raise ValueError(
+            f"{quoted(arch)} has {len(texts)} values of {name}, not {wanted}"
+        )
     known = {f"{choice:g}": gene for gene, choice in enumerate(choices)}
     known |= {str(choice): gene for gene, choice in enumerate(choices)}
     for text in texts:
         if text not in known:
             raise ValueError(
-                f"{name} {text!r} in {arch!r}; choose from {list(choices)}"
+                f"{name} {quoted(text)} in {quoted(arch)}; choose from {list(choices)}"
             )
     return [known[text] for text in texts]
 

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from jaxproxy.options import check_counts
 from jaxproxy.spaces._mobilenetv2 import _codes as host
 from jaxproxy.spaces._mobilenetv2 import _strings as strings
 from jaxproxy.spaces._mobilenetv2._budget import make_constraint
@@ -10,7 +11,7 @@ from jaxproxy.spaces._mobilenetv2._device import (
     mobilenetv2_mutation,
 )
 from jaxproxy.spaces._mobilenetv2._network import check_fidelity, network
-from jaxproxy.spaces._records import Counts, Isomorphism, Task
+from jaxproxy.spaces._records import Counts, Isomorphism, Sizes, Task
 from jaxproxy.spaces._space import Space
 from jaxproxy.types import Fidelity
 
@@ -51,8 +52,7 @@ def mobilenetv2(
       Lin et al., "Zen-NAS", ICCV 2021, arXiv:2102.01063; Li et al., "ZiCo", ICLR 2023,
       arXiv:2301.11300; Lee and Ham, "AZ-NAS", CVPR 2024, arXiv:2403.19232.
     """
-    if num_classes < 1:
-        raise ValueError(f"num_classes must be positive, not {num_classes}")
+    check_counts(num_classes=num_classes, resolution=resolution)
     sizes = {
         "max_macs": partial(
             host.num_macs, resolution=resolution, num_classes=num_classes
@@ -77,6 +77,7 @@ def mobilenetv2(
         cost=host.cost,
         graph=host.graph,
         presets=_PRESETS,
+        sizes=Sizes.of_images(4),
         check_fidelity=check_fidelity,
         settings={"macs_resolution": resolution, "skips": skips, **budgets},
     )

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 
+from jaxproxy.options import quoted
 from jaxproxy.spaces._mobilenetv2._codes import (
     CHOICES,
     EXPANSIONS,
@@ -67,10 +68,13 @@ def from_str(arch: str) -> np.ndarray:
     """
     # ZenNAS writes a name of its own before the numbers of a block, and lines.
     arch = re.sub(r"\((?:uuid)?[0-9a-f]{16,}\|", "(", "".join(arch.split()))
-    words = re.findall(r"[A-Za-z0-9]+\([^()]*\)", arch)
+    block = r"[A-Za-z0-9]+\([^()]*\)"
+    # As a whole first: a search begins at every letter, a long word's time its square.
+    is_chain = re.fullmatch(f"(?:{block})+", arch)
+    words = re.findall(block, arch) if is_chain else []
     _check_layers(arch)
-    if "".join(words) != arch or len(words) < 3:
-        raise ValueError(f"{arch!r} is not a chain of blocks as in {_EXAMPLE!r}")
+    if len(words) < 3:
+        raise ValueError(f"{quoted(arch)} is not a chain of blocks as in {_EXAMPLE!r}")
     code = np.zeros(len(CHOICES), np.int32)
     stem = _numbers(arch, words[0], r"SuperConvK3BNRELU", "3,WIDTH,2,1")
     _require(arch, words[0], "", stem[0::2] == [3, 2] and stem[3] == 1, "3,WIDTH,2,1")
@@ -143,7 +147,7 @@ def _gene(
 ) -> int:
     if value not in choices:
         raise ValueError(
-            f"unknown {what} {value} in {word!r} of {arch!r}; choose from "
+            f"unknown {what} {value} in {quoted(word)} of {quoted(arch)}; choose from "
             f"{list(choices)}"
         )
     return choices.index(value)
@@ -151,4 +155,6 @@ def _gene(
 
 def _require(arch: str, word: str, what: str, fits: bool, needed: str) -> None:
     if not fits:
-        raise ValueError(f"{word!r} in {arch!r} does not fit: {what}must be {needed}")
+        raise ValueError(
+            f"{quoted(word)} in {quoted(arch)} does not fit: {what}must be {needed}"
+        )

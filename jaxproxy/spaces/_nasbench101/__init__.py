@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 
+from jaxproxy.options import check_counts
 from jaxproxy.spaces._nasbench101 import _codes as modules
 from jaxproxy.spaces._nasbench101 import _counts as counts
 from jaxproxy.spaces._nasbench101._canonical import canonical, enumerate_codes
@@ -14,6 +15,7 @@ from jaxproxy.spaces._records import (
     Counts,
     Graph,
     Isomorphism,
+    Sizes,
     Task,
 )
 from jaxproxy.spaces._space import Space
@@ -38,8 +40,7 @@ def nasbench101(*, num_classes: int = 10, resolution: int = 32) -> Space:
     References:
       Ying et al., "NAS-Bench-101", ICML 2019, arXiv:1902.09635.
     """
-    if num_classes < 1:
-        raise ValueError(f"num_classes must be positive, not {num_classes}")
+    check_counts(num_classes=num_classes, resolution=resolution)
     return Space(
         name="nasbench101",
         choices=modules.CHOICES,
@@ -65,6 +66,7 @@ def nasbench101(*, num_classes: int = 10, resolution: int = 32) -> Space:
             # The better of two on 200 architectures: benchmarks/nasbench101.py
             "fast": Fidelity(width=12, cells=3, batch_size=8, resolution=16),
         },
+        sizes=Sizes.of_images(),
         check_fidelity=check_fidelity,
         settings={"macs_resolution": resolution},
     )

@@ -29,6 +29,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxproxy.options import quoted
 from jaxproxy.spaces._nasbench101._forms import matrix_and_ops
 
 OPS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")
@@ -165,7 +166,7 @@ def from_matrix(matrix: np.ndarray, ops: Sequence[str]) -> np.ndarray:
         )
     for op in ops[1:-1]:
         if op not in OPS:
-            raise ValueError(f"unknown operation {op!r}; choose from {OPS}")
+            raise ValueError(f"unknown operation {quoted(op)}; choose from {OPS}")
     places = [*range(num - 1), NUM_VERTICES - 1]
     full = np.zeros((NUM_VERTICES, NUM_VERTICES), int)
     full[np.ix_(places, places)] = matrix
@@ -206,7 +207,8 @@ def from_str(arch: str) -> np.ndarray:
     square = all(len(line) == len(lines) for line in lines)
     if not colon or not square or not set(rows) <= set("01/"):
         raise ValueError(
-            f"{arch!r} is not a square matrix of 0 and 1, a colon and operations, "
+            f"{quoted(arch)} is not a square matrix of 0 and 1, a colon and "
+            "operations, "
             f"as in {_EXAMPLE!r}"
         )
     matrix = np.array([list(map(int, line)) for line in lines])
@@ -217,7 +219,7 @@ def _from_pair(arch: str, matrix: np.ndarray, ops: Sequence[str]) -> np.ndarray:
     try:
         return from_matrix(matrix, ops)
     except ValueError as error:
-        raise ValueError(f"{arch!r}: {error}") from None
+        raise ValueError(f"{quoted(arch)}: {error}") from None
 
 
 def module_hash(code: np.ndarray) -> str:

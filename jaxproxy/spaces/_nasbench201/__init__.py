@@ -3,6 +3,7 @@
 from dataclasses import replace
 from functools import partial
 
+from jaxproxy.options import check_counts
 from jaxproxy.spaces._nasbench201 import _forms as forms
 from jaxproxy.spaces._nasbench201 import _masks as masks
 from jaxproxy.spaces._nasbench201._canonical import canonical
@@ -23,7 +24,7 @@ from jaxproxy.spaces._nasbench201._counts import (
 from jaxproxy.spaces._nasbench201._equal_weights import equal_weights
 from jaxproxy.spaces._nasbench201._network import network
 from jaxproxy.spaces._nasbench201._supernet import bare_task, supernet
-from jaxproxy.spaces._records import Constraint, Counts, Isomorphism, Task
+from jaxproxy.spaces._records import Constraint, Counts, Isomorphism, Sizes, Task
 from jaxproxy.spaces._space import Space
 from jaxproxy.types import Fidelity
 
@@ -43,8 +44,7 @@ def nasbench201(*, num_classes: int = 10, resolution: int = 32) -> Space:
     References:
       Dong and Yang, "NAS-Bench-201", ICLR 2020, arXiv:2001.00326.
     """
-    if num_classes < 1:
-        raise ValueError(f"num_classes must be positive, not {num_classes}")
+    check_counts(num_classes=num_classes, resolution=resolution)
     return Space(
         name="nasbench201",
         choices=(len(OPS),) * len(EDGES),
@@ -63,6 +63,7 @@ def nasbench201(*, num_classes: int = 10, resolution: int = 32) -> Space:
         reachable=reachable,
         graph=graph,
         equal_weights=equal_weights,
+        sizes=Sizes.of_images(),
         check_fidelity=_check_fidelity,
         settings={"macs_resolution": resolution},
     )
@@ -91,8 +92,7 @@ def nasbench201_supernet(
       Chen et al., "Neural architecture search on ImageNet in four GPU hours", ICLR
       2021, arXiv:2102.11535.
     """
-    if num_classes < 1:
-        raise ValueError(f"num_classes must be positive, not {num_classes}")
+    check_counts(num_classes=num_classes, resolution=resolution)
     count = {"num_classes": num_classes}
     macs = partial(num_macs, **count, resolution=resolution)
     counts = Counts(
@@ -111,6 +111,7 @@ def nasbench201_supernet(
         constraint=Constraint(masks.valid, masks.explain),
         cost=partial(masks.added, cost),
         graph=masks.graph,
+        sizes=Sizes.of_images(),
         settings={"macs_resolution": resolution, "bare": bare},
     )
     return space if bare else replace(space, check_fidelity=_check_fidelity)

@@ -21,6 +21,7 @@ import random
 
 import numpy as np
 
+from jaxproxy.options import quoted
 from jaxproxy.spaces._codes import all_on_paths, check_one, checked
 from jaxproxy.spaces._records import Graph
 
@@ -71,17 +72,19 @@ def from_str(arch: str) -> np.ndarray:
     """
     nodes = arch.split("+")
     if len(nodes) != 3:
-        raise ValueError(f"{arch!r} has {len(nodes)} nodes, not 3 as in {_EXAMPLE!r}")
+        raise ValueError(
+            f"{quoted(arch)} has {len(nodes)} nodes, not 3 as in {_EXAMPLE!r}"
+        )
     code = []
     for target, node in enumerate(nodes, start=1):
         if len(node) < 2 or not (node[0] == node[-1] == "|"):
             raise ValueError(
-                f"node {target} of {arch!r} is malformed; expected {_EXAMPLE!r}"
+                f"node {target} of {quoted(arch)} is malformed; expected {_EXAMPLE!r}"
             )
         edges = node[1:-1].split("|")
         if len(edges) != target:
             raise ValueError(
-                f"node {target} of {arch!r} has {len(edges)} edges, not {target}"
+                f"node {target} of {quoted(arch)} has {len(edges)} edges, not {target}"
             )
         code += [_edge_op(arch, source, edge) for source, edge in enumerate(edges)]
     return np.array(code, np.int32)
@@ -91,12 +94,17 @@ def _edge_op(arch: str, source: int, edge: str) -> int:
     """Operation of an edge ``op~source`` of an architecture string."""
     op, tilde, predecessor = edge.partition("~")
     if not tilde:
-        raise ValueError(f"edge {edge!r} of {arch!r} is not of the form 'op~node'")
+        raise ValueError(
+            f"edge {quoted(edge)} of {quoted(arch)} is not of the form 'op~node'"
+        )
     if op not in OPS:
-        raise ValueError(f"unknown operation {op!r} in {arch!r}; choose from {OPS}")
+        raise ValueError(
+            f"unknown operation {quoted(op)} in {quoted(arch)}; choose from {OPS}"
+        )
     if predecessor != str(source):
         raise ValueError(
-            f"edge {edge!r} of {arch!r} has predecessor {predecessor!r}, not {source}"
+            f"edge {quoted(edge)} of {quoted(arch)} has predecessor "
+            f"{quoted(predecessor)}, not {source}"
         )
     return OPS.index(op)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from jaxproxy.options import quoted
 from jaxproxy.spaces._codes import check_one, checked
 from jaxproxy.spaces._nasbench201._codes import EDGES, NONE, OPS
 from jaxproxy.spaces._records import Graph
@@ -59,20 +60,24 @@ def from_str(arch: str) -> np.ndarray:
     # "|op~0|op~1|" is split into an empty text, two edges and an empty text.
     shape = [len(node) for node in nodes if node[0] == node[-1] == ""]
     if shape != [3, 4, 5]:
-        raise ValueError(f"{arch!r} is not of three nodes and six edges: {_EXAMPLE!r}")
+        raise ValueError(
+            f"{quoted(arch)} is not of three nodes and six edges: {_EXAMPLE!r}"
+        )
     mask = np.zeros((len(EDGES), len(LIVE_OPS)), np.int32)
     edges = [edge for node in nodes for edge in node[1:-1]]
     for place, ((source, _), edge) in enumerate(zip(EDGES, edges, strict=True)):
         joined, _, predecessor = edge.partition("~")
         if predecessor != str(source):
             raise ValueError(
-                f"edge {edge!r} of {arch!r} is not of the form 'op~{source}'"
+                f"edge {quoted(edge)} of {quoted(arch)} is not of the form "
+                f"'op~{source}'"
             )
         ops = joined.split("/")
         wrong = [op for op in ops if op not in LIVE_OPS or ops.count(op) > 1]
         if wrong:
             raise ValueError(
-                f"operation {wrong[0]!r} in {arch!r} is unknown or given twice; each "
+                f"operation {quoted(wrong[0])} in {quoted(arch)} is unknown or given "
+                "twice; each "
                 f"edge has some of {LIVE_OPS}"
             )
         mask[place, [LIVE_OPS.index(op) for op in ops]] = 1

@@ -65,7 +65,10 @@ def bare_task(num_classes: int) -> Task:
         inputs = Task.of_inputs((side, side, fidelity.width), num_classes)
         return inputs.batch(key, fidelity)
 
-    return Task(num_classes, draw)
+    def numbers(fidelity: Fidelity) -> int:
+        return fidelity.width * fidelity.resolution**2
+
+    return Task(num_classes, draw, numbers=numbers)
 
 
 class _Supernet(TinyNetwork):

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from jaxproxy.options import check_counts
 from jaxproxy.spaces._nasbench_nlp import _codes as recipes
 from jaxproxy.spaces._nasbench_nlp._counts import (
     cost,
@@ -12,7 +13,7 @@ from jaxproxy.spaces._nasbench_nlp._counts import (
 from jaxproxy.spaces._nasbench_nlp._equal_weights import equal_weights
 from jaxproxy.spaces._nasbench_nlp._network import draw, loss, network
 from jaxproxy.spaces._nasbench_nlp._sampler import sample
-from jaxproxy.spaces._records import Constraint, Counts, Isomorphism, Task
+from jaxproxy.spaces._records import Constraint, Counts, Isomorphism, Sizes, Task
 from jaxproxy.spaces._space import Space
 from jaxproxy.types import Fidelity
 
@@ -36,15 +37,14 @@ def nasbench_nlp(*, num_classes: int = 10_000) -> Space:
     References:
       Klyuchnikov et al., "NAS-Bench-NLP", IEEE Access 2022, arXiv:2006.07116.
     """
-    if num_classes < 1:
-        raise ValueError(f"num_classes must be positive, not {num_classes}")
+    check_counts(num_classes=num_classes)
     return Space(
         name="nasbench_nlp",
         choices=recipes.CHOICES,
         to_str=recipes.to_str,
         from_str=recipes.from_str,
         network=partial(network, num_classes=num_classes),
-        task=Task(num_classes, partial(draw, num_classes=num_classes), loss),
+        task=Task(num_classes, partial(draw, num_classes=num_classes), loss, _words),
         counts=Counts(
             params=partial(num_params, num_classes),
             macs=partial(num_macs, num_classes),
@@ -55,8 +55,22 @@ def nasbench_nlp(*, num_classes: int = 10_000) -> Space:
         cost=cost,
         graph=recipes.graph,
         equal_weights=partial(equal_weights, num_classes=num_classes),
+        sizes=Sizes(_weights, _logits),
         presets={
             "paper": Fidelity(width=600, cells=3, batch_size=20, resolution=72),
             "fast": Fidelity(width=16, cells=3, batch_size=4, resolution=8),
         },
     )
+
+
+def _words(fidelity: Fidelity) -> int:
+    return fidelity.resolution
+
+
+def _weights(fidelity: Fidelity, outputs: int) -> int:
+    """An embedding of every word, and recurrent cells, none smaller than half."""
+    return fidelity.width * outputs // 2 + fidelity.cells * fidelity.width**2 // 4
+
+
+def _logits(fidelity: Fidelity, outputs: int) -> int:
+    return fidelity.resolution * max(outputs, fidelity.width // 2)

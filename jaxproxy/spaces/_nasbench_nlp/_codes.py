@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxproxy.options import quoted
 from jaxproxy.spaces._records import Graph
 
 NODES, STATES, INPUTS = 24, 3, 3
@@ -177,8 +178,8 @@ def from_str(arch: str) -> np.ndarray:
     """
     try:
         recipe = json.loads(arch)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{arch!r} is not JSON: {error}") from error
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{quoted(arch)} is not JSON: {error}") from None
     order = _in_order(arch, _checked(arch, recipe))
     places = {"x": _X} | {f"h_prev_{k}": _FIRST_STATE + k for k in range(STATES)}
     places |= {name: _FIRST_NODE + node for node, name in enumerate(order)}
@@ -193,7 +194,9 @@ def from_str(arch: str) -> np.ndarray:
         if f"h_new_{state}" in recipe:
             code[state - STATES] = 1 + order.index(f"h_new_{state}")
     if why := problem(code):
-        raise ValueError(f"{arch!r} is no recipe: {why}, in the order {order}")
+        raise ValueError(
+            f"{quoted(arch)} is no recipe: {why}, in the order {quoted(order)}"
+        )
     return code
 
 
@@ -205,22 +208,26 @@ def _checked(arch: str, recipe: Any) -> dict[str, dict[str, Any]]:
         and isinstance(spec.get("input"), list)
         for spec in recipe.values()
     ):
-        raise ValueError(f"{arch!r} is not of the form {_EXAMPLE!r}")
+        raise ValueError(f"{quoted(arch)} is not of the form {_EXAMPLE!r}")
     if len(recipe) > NODES:
-        raise ValueError(f"{arch!r} has {len(recipe)} nodes, more than {NODES}")
+        raise ValueError(f"{quoted(arch)} has {len(recipe)} nodes, more than {NODES}")
     known = ["x", *(f"h_prev_{k}" for k in range(STATES)), *recipe]
     for name, spec in recipe.items():
         if spec["op"] not in OPS:
             raise ValueError(
-                f"{name!r} in {arch!r} is {spec['op']!r}; choose from {list(OPS)}"
+                f"{quoted(name)} in {quoted(arch)} is {quoted(spec['op'])}; choose "
+                f"from {list(OPS)}"
             )
         for source in spec["input"]:
             if source not in known:
                 raise ValueError(
-                    f"{name!r} in {arch!r} reads {source!r}; choose from {known}"
+                    f"{quoted(name)} in {quoted(arch)} reads {quoted(source)}; "
+                    f"choose from {quoted(known)}"
                 )
         if len(spec["input"]) > INPUTS:
-            raise ValueError(f"{name!r} in {arch!r} has more than {INPUTS} inputs")
+            raise ValueError(
+                f"{quoted(name)} in {quoted(arch)} has more than {INPUTS} inputs"
+            )
     return recipe
 
 
@@ -232,7 +239,7 @@ def _in_order(arch: str, recipe: dict[str, dict[str, Any]]) -> list[str]:
         ready = (n for n in left if not set(recipe[n]["input"]) & set(left))
         name = next(ready, None)
         if name is None:
-            raise ValueError(f"{arch!r} has a cycle among {left}")
+            raise ValueError(f"{quoted(arch)} has a cycle among {quoted(left)}")
         order.append(name)
         left.remove(name)
     return order

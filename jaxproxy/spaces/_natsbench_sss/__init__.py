@@ -2,9 +2,10 @@
 
 from functools import partial
 
+from jaxproxy.options import check_counts
 from jaxproxy.spaces._natsbench_sss import _codes as host
 from jaxproxy.spaces._natsbench_sss._network import check_fidelity, network
-from jaxproxy.spaces._records import Counts, Task
+from jaxproxy.spaces._records import Counts, Sizes, Task
 from jaxproxy.spaces._space import Space
 from jaxproxy.types import Fidelity
 
@@ -28,8 +29,7 @@ def natsbench_sss(*, num_classes: int = 10, resolution: int = 32) -> Space:
     References:
       Dong et al., "NATS-Bench", TPAMI 2021, arXiv:2009.00437.
     """
-    if num_classes < 1:
-        raise ValueError(f"num_classes must be positive, not {num_classes}")
+    check_counts(num_classes=num_classes, resolution=resolution)
     return Space(
         name="natsbench_sss",
         choices=(len(host.WIDTHS),) * host.NUM_LAYERS,
@@ -46,6 +46,7 @@ def natsbench_sss(*, num_classes: int = 10, resolution: int = 32) -> Space:
         cost=host.cost,
         graph=host.graph,
         presets=_PRESETS,
+        sizes=Sizes.of_images(2),
         check_fidelity=check_fidelity,
         settings={"macs_resolution": resolution},
     )

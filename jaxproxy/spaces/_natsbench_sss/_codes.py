@@ -21,6 +21,7 @@ import re
 
 import numpy as np
 
+from jaxproxy.options import quoted
 from jaxproxy.spaces._codes import all_codes, check_one, checked
 from jaxproxy.spaces._records import Graph
 
@@ -62,12 +63,15 @@ def from_str(arch: str) -> np.ndarray:
     words = arch.split(":")
     if len(words) != NUM_LAYERS:
         raise ValueError(
-            f"{arch!r} has {len(words)} widths, not {NUM_LAYERS} as in {_EXAMPLE!r}"
+            f"{quoted(arch)} has {len(words)} widths, not {NUM_LAYERS} as in "
+            f"{_EXAMPLE!r}"
         )
     names = [str(width) for width in WIDTHS]
     for word in words:
         if word not in names:
-            raise ValueError(f"unknown width {word!r} in {arch!r}; choose from {names}")
+            raise ValueError(
+                f"unknown width {quoted(word)} in {quoted(arch)}; choose from {names}"
+            )
     return np.array([names.index(word) for word in words], np.int32)
 
 

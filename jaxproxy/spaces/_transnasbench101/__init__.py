@@ -3,7 +3,7 @@
 from functools import partial
 
 from jaxproxy.options import check_choices
-from jaxproxy.spaces._records import Counts
+from jaxproxy.spaces._records import Counts, Sizes
 from jaxproxy.spaces._space import Space
 from jaxproxy.spaces._transnasbench101 import _codes as host
 from jaxproxy.spaces._transnasbench101._network import check_fidelity, network
@@ -59,6 +59,7 @@ def transnasbench101_micro(*, task: str = "class_object") -> Space:
         reachable=host.reachable,
         graph=host.graph,
         presets=_PRESETS,
+        sizes=Sizes.of_images(4),
         check_fidelity=partial(check_fidelity, task=task),
         settings={"task": task},
     )

@@ -30,6 +30,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxproxy.options import quoted
 from jaxproxy.spaces._codes import all_codes, all_on_paths, check_one, checked
 from jaxproxy.spaces._records import Graph
 
@@ -87,16 +88,17 @@ def from_str(arch: str) -> np.ndarray:
         # NASLib looks accuracies up by other edges than those it builds networks by.
         tuples = "; NASLib's tuples have two readings" if arch[:1] in "([" else ""
         raise ValueError(
-            f"{arch!r} is not of the micro space: {_PREFIX}a_bc_def{tuples}"
+            f"{quoted(arch)} is not of the micro space: {_PREFIX}a_bc_def{tuples}"
         )
     nodes = arch.removeprefix(_PREFIX).split("_")
     if [len(node) for node in nodes] != [1, 2, 3]:
-        raise ValueError(f"the cell of {arch!r} is not of the form a_bc_def")
+        raise ValueError(f"the cell of {quoted(arch)} is not of the form a_bc_def")
     choices = ", ".join(f"{i} ({name})" for i, name in enumerate(OPS))
     for digit in "".join(nodes):
         if digit not in "0123":
             raise ValueError(
-                f"unknown operation {digit!r} in {arch!r}; choose from {choices}"
+                f"unknown operation {quoted(digit)} in {quoted(arch)}; choose from "
+                f"{choices}"
             )
     return np.array([int(digit) for digit in "".join(nodes)], np.int32)
 

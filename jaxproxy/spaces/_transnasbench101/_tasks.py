@@ -20,7 +20,12 @@ def make_task(task: str) -> Task:
         num_outputs=host.TASKS[task],
         draw=None if task in _CLASSES else partial(_draw, task),
         loss=_LOSSES.get(task, cross_entropy),
+        numbers=partial(_numbers, host.TILES if task == "jigsaw" else 1),
     )
+
+
+def _numbers(tiles: int, fidelity: Fidelity) -> int:
+    return 3 * tiles * fidelity.resolution**2
 
 
 def _draw(task: str, key: Array, fidelity: Fidelity) -> Batch:
