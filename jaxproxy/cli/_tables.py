@@ -76,8 +76,18 @@ def _cells(row: Record) -> Iterator[str]:
         numbers = (getattr(row, measure), *row.intervals.get(measure, ()))
         yield "\n".join(f"{number:.{digits}f}" for number in numbers)
     if row.n >= 1_000:
-        yield f"{row.best_of1000:.2f}"
+        yield _in_unit(row.best_of1000)
     yield f"{100 * row.score_ties:.2f}"
+
+
+def _in_unit(truth: float, std: float | None = None) -> str:
+    """Returns percents with two digits, and losses or fractions with four."""
+    digits = 2 if not abs(truth) < 10 else 4
+    return f"{truth if std is None else std:.{digits}f}"
+
+
+def _with_std(mean: float, std: float) -> str:
+    return f"{_in_unit(mean)} ± {_in_unit(mean, std)}"
 
 
 def best_of_tables(records: Sequence[BestOf]) -> Iterator[RenderableType]:
@@ -88,7 +98,7 @@ def best_of_tables(records: Sequence[BestOf]) -> Iterator[RenderableType]:
         table = Report(truth, "proxy", *(f"best of {n}" for n in sizes))
         for proxy in dict.fromkeys(record.proxy for record in own):
             found = [record for record in own if record.proxy == proxy]
-            cells = (f"{record.mean:.2f} ± {record.std:.2f}" for record in found)
+            cells = (_with_std(record.mean, record.std) for record in found)
             table.add_row(proxy, *cells)
         yield table
     yield (
@@ -106,8 +116,8 @@ def simulated_tables(records: Sequence[Simulated]) -> Iterator[RenderableType]:
         table = Report(truth, "method", *headers)
         for method in dict.fromkeys(record.method for record in own):
             found = [record for record in own if record.method == method]
-            cells = [f"{record.mean:.2f} ± {record.std:.2f}" for record in found]
-            last = f"{found[-1].best_seen_mean:.2f}"
+            cells = [_with_std(record.mean, record.std) for record in found]
+            last = _in_unit(found[-1].best_seen_mean)
             table.add_row(method, *cells, last)
         yield table
     yield (

@@ -73,7 +73,10 @@ def test_lower_is_better(
 def test_lower_in_tables_for_people(
     losses: tuple[Path, Path, np.ndarray], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run, table, _ = losses
+    run, table, loss = losses
+    options = ("--truth", f"{table}:loss", "--lower", "--n", NUM)
+    assert command("best-of", run, *options) == 0
+    assert f"{loss.min():.4f} ± 0.0000" in capsys.readouterr().out
     assert command("correlate", run, "--truth", f"{table}:loss", "--lower") == 0
     assert "loss, lower is better: 40 architectures" in capsys.readouterr().out
     line = failed(
