@@ -188,7 +188,9 @@ def network_from_linen(
         params = tap_parameters(variables["params"], tags, layers)
         state = {k: v for k, v in variables.items() if k not in ("params", _KEY)}
         # Streams of other names, "dropout" among them, are drawn of this one.
-        rngs = {"params": jax.random.wrap_key_data(variables[_KEY]["data"])}
+        # Parameters that were not drawn here come without it.
+        key = variables.get(_KEY)
+        rngs = key and {"params": jax.random.wrap_key_data(key["data"])}
         with linen.intercept_methods(interceptor(tags, norm)):
             x = tap_input(x, tags, norm)
             y, _ = module.apply(

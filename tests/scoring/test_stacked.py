@@ -144,7 +144,7 @@ def test_a_stack_of_stacks_of_convolutions() -> None:
     """By hand: a fan-in of 27, eight layers and a head."""
     proxies = ["num_tensors", "macs", "l2_norm(weights=he_uniform)", "participation"]
     found = jaxproxy.population(
-        {"a": _Convolutions()}, jnp.zeros((4, 6, 6, 3)), proxies, seeds=8
+        {"a": _Convolutions()}, jnp.zeros((3, 6, 6, 3)), proxies, seeds=8
     )
     assert not any(found.refused.values())
     assert found.scores["num_tensors"][0] == 9
