@@ -13,11 +13,18 @@ from jaxproxy.runs import Run
 from jaxproxy.scoring import Scorer
 from jaxproxy.spaces import SPACES, Space
 
+_MANY = 500  # proxies that take minutes to trace and compile
+
 
 def request(scorer: Scorer, num: int, with_images: bool) -> Iterator[str]:
     """What is about to be scored, and what the user may not expect."""
     where = f"{scorer.num_devices} device{'s' * (scorer.num_devices > 1)}"
     yield f"{num} architectures of {scorer.space.name} on {where}"
+    if len(scorer.proxies) >= _MANY:
+        yield (
+            f"{len(scorer.proxies)} proxies are compiled as one program, which may "
+            "take minutes"
+        )
     users = [
         p.name
         for p in scorer.proxies
