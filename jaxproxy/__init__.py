@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         search_live,
         sweep,
     )
-    from jaxproxy.spaces import SPACES, Space, from_linen, from_nnx
+    from jaxproxy.spaces import SPACES, Space, from_linen, from_nnx, inspect
     from jaxproxy.startup import set_up_jax
     from jaxproxy.types import PRESETS, Batch, Fidelity
 
@@ -41,6 +41,7 @@ __all__ = [
     "correlate",
     "from_linen",
     "from_nnx",
+    "inspect",
     "load_truth",
     "make_scorer",
     "meters",
@@ -67,7 +68,7 @@ _HOMES = {
         *("Scorer", "make_scorer", "population"),
         *("prune_live", "score", "search_live", "sweep"),
     ),
-    "spaces": ("SPACES", "Space", "from_linen", "from_nnx"),
+    "spaces": ("SPACES", "Space", "from_linen", "from_nnx", "inspect"),
     "startup": ("set_up_jax",),
     "types": ("PRESETS", "Batch", "Fidelity"),
 }

@@ -24,7 +24,9 @@ SHOWN = (
     ROOT / "README.md",
     *(
         ROOT / "docs" / f"{name}.md"
-        for name in ("adding", "files", "integrations", "results", "search")
+        for name in (
+            *("adding", "files", "integrations", "models", "results", "search"),
+        )
     ),
     *sorted((ROOT / "notebooks").glob("*.ipynb")),
     *sorted((ROOT / "benchmarks").rglob("*.py")),

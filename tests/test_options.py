@@ -75,7 +75,7 @@ def test_messages_about_long_architectures_are_short(name, unit):
     space = SPACES[name]()
     message = _message(lambda: space.from_str(unit * 100_000))
     assert len(message) < 2000
-    assert unit in message
+    assert unit.strip("-") in message  # dashes between digits do not count
 
 
 def test_long_names_of_a_recipe_are_cut():

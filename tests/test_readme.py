@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 SEARCH = (ROOT / "docs" / "search.md").read_text("utf-8")
 INTEGRATIONS = (ROOT / "docs" / "integrations.md").read_text("utf-8")
+MODELS = (ROOT / "docs" / "models.md").read_text("utf-8")
 FILES = (ROOT / "docs" / "files.md").read_text("utf-8")
 ADDING = (ROOT / "docs" / "adding.md").read_text("utf-8")
 
@@ -58,6 +59,14 @@ def test_files_that_are_read(capsys):
     # 0 is (4, 3, 3, 0, 0, 0), of two runs: 0.48 and 0.5.
     assert "nor_conv_1x1~0|skip_connect~1|skip_connect~2|': 0.49}" in printed
     assert "deviation between rows of one is 0.0141" in printed
+
+
+def test_models_of_your_own(capsys):
+    exec("\n".join(_blocks(MODELS)), {})
+    printed = capsys.readouterr().out
+    assert "output of one input: 12x5" in printed
+    # Dense layers of 16 x 32 and 32 x 5, with biases, and the table of tokens.
+    assert f"'params': array([{100 * 16 + 33 * 16 + 16 + 33 * 5:.0f}.])" in printed
 
 
 def test_searching():

@@ -74,6 +74,7 @@ def network_from_nnx(
     norm: str = "batch",
     takes_code: bool = False,
     call: Mapping[str, Any] | None = None,
+    choose: Callable[[Any], Array] = lambda output: output,
 ) -> Network:
     """Returns the network of an unmodified NNX module, called as ``module(x)``.
 
@@ -91,6 +92,7 @@ def network_from_nnx(
       takes_code: whether the module is called as ``module(x, code, tap)``: its
         architecture is data, and it may tap more than its layers.
       call: keyword arguments of every call, such as ``{"train": True}``.
+      choose: what the module gives -> the array that is scored.
 
     Raises:
       ValueError: an unknown name.
@@ -117,7 +119,7 @@ def network_from_nnx(
         tap_layers(model, tags, norm)
         x = tap_input(x, tags, norm)
         inputs = (x, code, tags) if takes_code else (x,)
-        return model(*inputs, **keywords)
+        return choose(model(*inputs, **keywords))
 
     def apply(variables: Params, x: Array, code: Array | None, tap: Tap) -> Array:
         return tap_jaxpr(tagged, tap, switch, variables, x, code)
@@ -156,6 +158,7 @@ def network_from_linen(
     weights: str | None = None,
     norm: str = "batch",
     call: Mapping[str, Any] | None = None,
+    choose: Callable[[Any], Array] = lambda output: output,
 ) -> Network:
     """Returns the network of an unmodified Linen module, for inputs shaped like ``x``.
 
@@ -170,6 +173,7 @@ def network_from_linen(
       weights: as in :func:`network_from_nnx`.
       norm: as in :func:`network_from_nnx`.
       call: as in :func:`network_from_nnx`.
+      choose: as in :func:`network_from_nnx`.
 
     Raises:
       ValueError: an unknown name.
@@ -197,7 +201,7 @@ def network_from_linen(
                 {**state, "params": params}, x, rngs=rngs, mutable=list(state),
                 **keywords,
             )  # fmt: skip
-        return y
+        return choose(y)
 
     def apply(variables: Params, x: Array, code: Array | None, tap: Tap) -> Array:
         return tap_jaxpr(tagged, tap, switch, variables, x)

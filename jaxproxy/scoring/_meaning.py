@@ -13,6 +13,7 @@ from jaxproxy.proxies import Proxy
 from jaxproxy.spaces import Anatomy
 
 _MATRICES = ("conv_w", "linear_w", "attention_w", "other_w")
+_LAYERS = ("conv", "linear", "relu", "bn")
 _DIFFERENTIATE = ("second order", "per sample", "per class")
 _SHOWN = 5
 
@@ -30,15 +31,16 @@ def missing(proxy: Proxy, found: Anatomy, batch_size: int) -> str:
             return "it needs a network in blocks, which a plain model is not"
         kinds = getattr(meter, "kinds", ())
         if kinds and not found.kinds & set(kinds):
-            return f"it reads taps of kinds {kinds}, and the model has none"
+            has = sorted(found.kinds & {*_LAYERS})
+            return (
+                f"it reads taps of kinds {kinds}, and the model has none; it has {has}"
+                + "; a variant such as layers=convlin may read those" * bool(has)
+            )
         size = _images(meter.setup, batch_size)
         if meter.compares and size == 1:
             return "it compares images, and the batch has one"
-        if found.num_classes == 1 and _needs_classes(meter):
-            return (
-                "the softmax of one logit is constant, and so is a loss of it; give "
-                "the model two outputs"
-            )
+        if why := _without_classes(meter, found):
+            return why
         size = 1 if meter.setup.single else size
         if _normalises(meter) and size * (found.num_normalised or 2) == 1:
             return (
@@ -55,10 +57,27 @@ def _images(setup: Setup, batch_size: int) -> int:
     return batch_size if setup.batch_size is None else setup.batch_size
 
 
-def _needs_classes(meter: Meter) -> bool:
-    if isinstance(meter, NetworkMeter):
-        return meter.classes
-    return _differentiates(meter) and meter.setup.loss == "cross_entropy"
+def _without_classes(meter: Meter, found: Anatomy) -> str:
+    """Returns why a meter needs another output or loss, empty if it does not."""
+    classes = isinstance(meter, NetworkMeter) and meter.classes
+    of_classes = found.loss == "cross_entropy" and len(found.output) == 1
+    if (classes or meter.setup.loss == "logit") and not of_classes:
+        return (
+            "it needs the logits of two classes or more, float[B, K], with cross-"
+            f"entropy, and the model has float[B{_axes(found.output)}] with "
+            f"{found.loss or 'no loss'}"
+        )
+    of_loss = _differentiates(meter) and meter.setup.loss == "cross_entropy"
+    if of_loss and not found.loss:
+        return (
+            f"the output is float[B{_axes(found.output)}], whose loss nobody knows; "
+            "give loss='cross_entropy', 'binary', 'mse' or a function"
+        )
+    return ""
+
+
+def _axes(shape: tuple[int, ...]) -> str:
+    return "".join(f", {size}" for size in shape)
 
 
 def _differentiates(meter: Meter) -> bool:
@@ -135,11 +154,14 @@ def _doubts(scores: np.ndarray, valid: np.ndarray, least: np.ndarray) -> Iterato
 
 def partial_views(found: Anatomy) -> tuple[str, ...]:
     """What proxies do not see of a model, in sentences."""
-    missed = found.uncounted
+    missed, loss = found.uncounted, ()
+    if found.loss not in ("", "cross_entropy"):
+        loss = (f"gradients are of the loss {found.loss!r} with random targets",)
     if not missed:
-        return ()
+        return loss
     names = ", ".join(missed[:_SHOWN]) + (", ..." if len(missed) > _SHOWN else "")
     return (
+        *loss,
         f"{len(missed)} of {len(found.matrices)} matrices are not counted by proxies "
         f"of layers or weights, since they are in no layer that is known: {names}",
     )

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 from jax import Array
@@ -11,7 +11,15 @@ from jaxproxy.proxies import Proxy, parse_proxy
 from jaxproxy.scoring._meaning import doubts_of, missing, partial_views, reach
 from jaxproxy.scoring._reasons import reason_of
 from jaxproxy.scoring._score import make_scorer
-from jaxproxy.spaces import Anatomy, Model, Space, anatomy, model_space
+from jaxproxy.spaces import (
+    Anatomy,
+    Model,
+    Space,
+    Usage,
+    Use,
+    anatomy,
+    model_space,
+)
 from jaxproxy.types import Fidelity
 
 _LOGGER = logging.getLogger("jaxproxy")
@@ -43,7 +51,7 @@ def population(
     seeds: int | Sequence[int] = 1,
     images: np.ndarray | Array | None = None,
     labels: np.ndarray | Array | None = None,
-    call: Mapping[str, Any] | None = None,
+    **use: Unpack[Use],
 ) -> Population:
     """Returns scores of Flax models, however unlike, by every proxy that applies.
 
@@ -60,14 +68,15 @@ def population(
       seeds: as there.
       images: as there; for models of images.
       labels: as there.
-      call: keyword arguments of every call of a model, such as ``{"train": True}``.
+      **use: ``call``, ``output`` and ``loss``, as :func:`~jaxproxy.spaces.from_linen`.
 
     Raises:
       ValueError: no models or proxies, or no model that can be used at all.
     """
     models = _named(models)
     chosen = [parse_proxy(p) if isinstance(p, str) else p for p in proxies]
-    known, unusable = _known(models, x, call)
+    usage = Usage(**use)
+    known, unusable = _known(models, x, usage)
     groups = _by_structure(known)
     names = tuple(models)
     scores = {p.name: np.full(len(names), np.nan) for p in chosen}
@@ -83,7 +92,7 @@ def population(
     }
     for members in groups:
         found = known[members[0]]
-        space = model_space({name: models[name] for name in members}, x, found, call)
+        space = model_space({name: models[name] for name in members}, x, found, usage)
         measured, reasons = _measured(space, found, chosen, options)
         for proxy, reason in reasons.items():
             refused[proxy] |= dict.fromkeys(members, reason)
@@ -91,10 +100,14 @@ def population(
         for proxy, result in measured.items():
             scores[proxy][where] = result.scores
             valid[proxy][where] = [not doubt for doubt in result.doubts]
-            told = zip(members, result.doubts, strict=True)
-            doubts[proxy] |= {name: doubt for name, doubt in told if doubt}
+            doubts[proxy] |= _without_none(members, result.doubts)
     notes = {name: _notes(name, found) for name, found in known.items()}
     return Population(names, scores, valid, refused, len(groups), doubts, notes)
+
+
+def _without_none(names: Sequence[str], texts: Sequence[str]) -> dict[str, str]:
+    """Returns names with their texts, but for those that have none."""
+    return {name: text for name, text in zip(names, texts, strict=True) if text}
 
 
 def _notes(name: str, found: Anatomy) -> tuple[str, ...]:
@@ -122,7 +135,7 @@ def _by_structure(known: Mapping[str, Anatomy]) -> list[list[str]]:
 
 
 def _known(
-    models: Mapping[str, Model], x: Array, call: Mapping[str, Any] | None
+    models: Mapping[str, Model], x: Array, usage: Usage
 ) -> tuple[dict[str, Anatomy], dict[str, str]]:
     """Anatomies of the models that can be used, and why the others cannot.
 
@@ -133,7 +146,7 @@ def _known(
     failure: Exception | None = None
     for name, model in models.items():
         try:
-            known[name] = anatomy(name, model, x, call)
+            known[name] = anatomy(name, model, x, usage)
         except MemoryError:
             raise
         except Exception as error:

@@ -4,17 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 from jaxproxy.options import make
+from jaxproxy.spaces._anatomy import Anatomy, Model, anatomy, inspect
 from jaxproxy.spaces._autoformer import autoformer
 from jaxproxy.spaces._mobilenetv2 import mobilenetv2, mobilenetv2_mutation
 from jaxproxy.spaces._mode import Mode, network_of
-from jaxproxy.spaces._models import (
-    Anatomy,
-    Model,
-    anatomy,
-    from_linen,
-    from_nnx,
-    model_space,
-)
+from jaxproxy.spaces._models import from_linen, from_nnx, model_space
 from jaxproxy.spaces._nasbench101 import nasbench101
 from jaxproxy.spaces._nasbench201 import nasbench201, nasbench201_supernet
 from jaxproxy.spaces._nasbench_macro import nasbench_macro
@@ -31,6 +25,7 @@ from jaxproxy.spaces._records import (
 )
 from jaxproxy.spaces._space import Space
 from jaxproxy.spaces._transnasbench101 import transnasbench101_micro
+from jaxproxy.spaces._usage import Loss, Output, Usage, Use
 
 SPACES: dict[str, Callable[..., Space]] = {
     "autoformer": autoformer,
@@ -53,14 +48,19 @@ __all__ = [
     "DeviceFunctions",
     "Graph",
     "Isomorphism",
+    "Loss",
     "Mode",
     "Model",
+    "Output",
     "Sizes",
     "Space",
     "Task",
+    "Usage",
+    "Use",
     "anatomy",
     "from_linen",
     "from_nnx",
+    "inspect",
     "mobilenetv2_mutation",
     "model_space",
     "network_of",

@@ -188,7 +188,7 @@ def test_labels_that_are_no_classes():
     options = {"fidelity": SMALL, "images": images}
     with pytest.raises(ValueError, match="labels must be from 0 to 9, not 0 to 10"):
         jaxproxy.make_scorer(space, ["snip"], labels=np.array([0, 1, 2, 10]), **options)
-    with pytest.raises(ValueError, match=r"labels must be integers \[4\], not \[3\]"):
+    with pytest.raises(ValueError, match=r"labels must .* not int64\[3\]"):
         jaxproxy.make_scorer(space, ["snip"], labels=np.zeros(3, int), **options)
 
 

@@ -77,9 +77,9 @@ FAILING = {
     "flax": (_With(lambda x: linen.Dense(4, parent=None)(x)), "CallCompactUnbound"),
     "pair": (
         _Several(lambda y: (y, {"a": y})),
-        r"(float32[1, 3], {'a': float32[1, 3]})",
+        r"[0] float32[1, 3], [1]['a'] float32[1, 3]",
     ),
-    "dict": (_Several(lambda y: {"a": y, "b": y}), "{'a': float32[1, 3]"),
+    "dict": (_Several(lambda y: {"a": y, "b": y}), "['a'] float32[1, 3], ['b']"),
     "none": (_Several(lambda y: None), "the model gives None"),
     "class": (_Plain, "_Plain is a class; give an instance"),
     "nnx class": (_Keyword, "lambda rngs: _Keyword(..., rngs=rngs)"),

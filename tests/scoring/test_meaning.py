@@ -94,12 +94,13 @@ def test_a_score_of_few_gradients_is_doubtful() -> None:
 
 def test_one_logit_has_no_softmax() -> None:
     """What needs none is scored."""
-    needs = ["snip", "grasp", "zico", "epe_nas", "vkdnw_entropy", "cv", "grad_sign"]
+    needs = ["grasp", "epe_nas", "vkdnw_entropy", "cv", "weight_agnostic"]
     others = ["jacov", "ntk", "linear_regions", "l2_norm", "params", "synflow"]
+    others += ["snip", "zico", "grad_sign"]  # by binary cross-entropy
     models = {"one": _Perceptron(outputs=1), "two": _Perceptron()}
     found = jaxproxy.population(models, X, needs + others)
     for proxy in needs:
-        assert "softmax of one logit is constant" in found.refused[proxy]["one"]
+        assert "needs the logits of two classes or more" in found.refused[proxy]["one"]
         assert "two" not in found.refused[proxy]
     for proxy in others:
         assert found.refused[proxy] == {}

@@ -10,7 +10,7 @@ import pytest
 from flax import linen
 from jax import Array
 
-from jaxproxy.spaces._models import Anatomy, anatomy
+from jaxproxy.spaces import Anatomy, anatomy
 
 
 def _of(function: Callable[[Array], Array], shape: tuple[int, ...]) -> Anatomy:

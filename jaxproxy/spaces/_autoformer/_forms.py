@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from jaxproxy.options import quoted
 from jaxproxy.spaces._texts import parse_literal
 
 _NAMES = {
@@ -43,7 +44,7 @@ def plain(arch: str) -> str:
     else:
         return text
     if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
-        raise ValueError(f"{arch!r} is no architecture; {FORMS}")
+        raise ValueError(f"{quoted(arch)} is no architecture; {FORMS}")
     return _written(arch, found)
 
 
@@ -101,19 +102,21 @@ def _written(arch: str, found: Mapping[str, Any]) -> str:
     for field, names in _NAMES.items():
         given = [lower[name] for name in names if name in lower]
         if len(given) != 1:
-            raise ValueError(f"{arch!r} has no {' or '.join(names)}; {FORMS}")
+            raise ValueError(f"{quoted(arch)} has no {' or '.join(names)}; {FORMS}")
         values[field] = given[0]
     embed = values["embed"]
     if isinstance(embed, list | tuple):
         if not embed or any(dim != embed[0] for dim in embed):
-            raise ValueError(f"{arch!r} has several embeddings; all blocks have one")
+            raise ValueError(
+                f"{quoted(arch)} has several embeddings; all blocks have one"
+            )
         embed = embed[0]
     lists = [values["heads"], values["mlp"]]
     if not all(isinstance(numbers, list | tuple) for numbers in lists):
-        raise ValueError(f"{arch!r} has no lists of heads and ratios; {FORMS}")
+        raise ValueError(f"{quoted(arch)} has no lists of heads and ratios; {FORMS}")
     numbers = [embed, values["depth"], *lists[0], *lists[1]]
     if any(isinstance(n, bool) or not isinstance(n, int | float) for n in numbers):
-        raise ValueError(f"{arch!r} has a value that is no number; {FORMS}")
+        raise ValueError(f"{quoted(arch)} has a value that is no number; {FORMS}")
     # All digits, so that what is near a choice is not taken for it.
     heads, ratios = ("-".join(map(_digits, some)) for some in lists)
     first = f"embed:{_digits(embed)}|depth:{_digits(values['depth'])}"

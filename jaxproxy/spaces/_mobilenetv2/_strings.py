@@ -93,11 +93,11 @@ def from_str(arch: str) -> np.ndarray:
 
 def _check_layers(arch: str) -> None:
     """Raises ValueError for the text of a whole network, layer by layer."""
-    for kind in re.findall(r"([A-Za-z]\w*)[({]", arch):
+    for kind in re.findall(r"\b([A-Za-z]\w*)[({]", arch):
         if kind in _LAYERS:
             raise ValueError(
-                f"{kind!r} is a layer: {arch!r} is the full text of a network, of "
-                "which only the chain of super-blocks is read that ZenNAS' search "
+                f"{kind!r} is a layer: {quoted(arch)} is the full text of a network, "
+                "of which only the chain of super-blocks is read that ZenNAS' search "
                 f"writes to best_structure.txt, as in {_EXAMPLE!r}"
             )
 

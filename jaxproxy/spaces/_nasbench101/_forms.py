@@ -4,6 +4,7 @@ import math
 import re
 from typing import Any
 
+from jaxproxy.options import quoted
 from jaxproxy.spaces._texts import are_integers, parse_literal
 
 _MATRIX = ("module_adjacency", "matrix", "adjacency", "adjacency_matrix")
@@ -39,7 +40,7 @@ def matrix_and_ops(arch: str) -> tuple[list[list[int]], list[str]] | None:
     else:
         pair = found if isinstance(found, list | tuple) and len(found) == 2 else None
     if pair is None or not _fits(*pair):
-        raise ValueError(f"{arch!r} is no module; {FORMS}")
+        raise ValueError(f"{quoted(arch)} is no module; {FORMS}")
     matrix, ops = pair
     return [[int(entry) for entry in row] for row in matrix], [*ops]
 

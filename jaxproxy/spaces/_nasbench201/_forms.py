@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 
+from jaxproxy.options import quoted
 from jaxproxy.spaces._nasbench201 import _codes as codes
 from jaxproxy.spaces._nasbench201 import _masks as masks
 from jaxproxy.spaces._texts import are_integers, parse_literal
@@ -63,17 +64,21 @@ def official(arch: str) -> str:
     if are_integers(found):
         if isinstance(found, tuple):
             return _of_naslib(text, found)
-        raise ValueError(f"{text!r} may be in several orders of operations; {_FORMS}")
+        raise ValueError(
+            f"{quoted(text)} may be in several orders of operations; {_FORMS}"
+        )
     nodes = _of_pairs(found)
     if nodes is None:
-        raise ValueError(f"{text!r} is no architecture; {_FORMS}")
+        raise ValueError(f"{quoted(text)} is no architecture; {_FORMS}")
     return nodes
 
 
 def _of_naslib(text: str, numbers: tuple[int, ...]) -> str:
     known = range(len(NASLIB_OPS))
     if len(numbers) != len(codes.EDGES) or not all(op in known for op in numbers):
-        raise ValueError(f"{text!r} is no tuple of six numbers from 0 to 4; {_FORMS}")
+        raise ValueError(
+            f"{quoted(text)} is no tuple of six numbers from 0 to 4; {_FORMS}"
+        )
     op = dict(zip(NASLIB_EDGES, numbers, strict=True))
     genes = [codes.OPS.index(NASLIB_OPS[op[edge]]) for edge in codes.EDGES]
     return codes.to_str(np.array(genes))
