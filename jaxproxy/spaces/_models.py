@@ -22,6 +22,7 @@ from jaxproxy.measure import (
 from jaxproxy.spaces._mode import Mode
 from jaxproxy.spaces._records import Counts, Task
 from jaxproxy.spaces._space import Space
+from jaxproxy.startup import numerics
 from jaxproxy.types import Fidelity
 
 Model = linen.Module | nnx.Module | Callable[[nnx.Rngs], nnx.Module]
@@ -103,6 +104,7 @@ def make_network(model: Model, x: Array, **modes: Any) -> Network:
     return network_from_nnx(model, **modes)
 
 
+@numerics("float32")
 def anatomy(name: str, model: Model, x: Array) -> Anatomy:
     """What can be said of a model for inputs shaped like ``x``.
 
