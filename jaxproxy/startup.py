@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 from jax.extend import backend
 
-__all__ = ["known_platforms", "matmul_precision", "set_up_jax"]
+__all__ = ["known_platforms", "matmul_precision", "numerics", "set_up_jax"]
 
 # Devices for each core that CPU devices may be asked for. Each has threads of its own:
 # thousands take minutes to start, and a million abort the process.
@@ -72,6 +72,24 @@ def matmul_precision() -> str:
     """
     chosen = jax.config.values["jax_default_matmul_precision"]
     return "float32" if chosen in (None, "highest") else str(chosen)
+
+
+@contextmanager
+def numerics(precision: str) -> Iterator[None]:
+    """The context of all that makes scores, so that they mean one thing.
+
+    A user's setting of how ranks are promoted is not for what is scored: broadcasting
+    changes no number, and layers of libraries rely on it.
+
+    Args:
+      precision: of products and convolutions, as ``jax.default_matmul_precision``
+        takes it.
+    """
+    with (
+        jax.default_matmul_precision(precision),
+        jax.numpy_rank_promotion("allow"),
+    ):
+        yield
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from jax import Array
 from jaxproxy.measure import Layout, Readings, Slot
 from jaxproxy.proxies import Proxy, parse_proxy
 from jaxproxy.runs import Run, read_readings
+from jaxproxy.startup import numerics
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,8 +60,9 @@ def evaluate(
     run: Run, proxies: Sequence[Proxy | str] | Mapping[str, Function]
 ) -> dict[str, np.ndarray]:
     """The columns of :func:`rescore` as float64[N]."""
-    functions, meters = _functions(run, proxies)
-    archs, scores = _evaluate(run, functions, meters)
+    with numerics(run.manifest["scorer"].get("precision", "float32")):
+        functions, meters = _functions(run, proxies)
+        archs, scores = _evaluate(run, functions, meters)
     unique, class_of_row = np.unique(archs, return_inverse=True)
     place = np.searchsorted(unique, _strings(run.table(["class_arch"])))
     columns = {}
@@ -154,8 +156,6 @@ def _evaluate(
     """Architecture strings object[n], and float64[n] by column, over seeds as well."""
     evaluate = jax.jit(jax.vmap(lambda r: {k: f(r) for k, f in functions.items()}))
     columns = ["class_arch", *(c for m in sorted(meters) for c in (m, f"{m}_present"))]
-    # Of older runs too: what was stored is that of CPUs, whose default it is.
-    precision = run.manifest["scorer"].get("precision", "float32")
     archs, scores, size = [], [], 0
     for table in run.readings_parts(columns):
         archs.append(_strings(table))
@@ -165,8 +165,7 @@ def _evaluate(
             # One shape, so one compiled program: the last rows are repeated.
             rows = np.minimum(np.arange(start, start + size), len(table) - 1)
             chunk = jax.tree.map(lambda array, rows=rows: array[rows], readings)
-            with jax.default_matmul_precision(precision):
-                found = jax.device_get(evaluate(chunk))
+            found = jax.device_get(evaluate(chunk))
             kept = len(table) - start
             scores.append({k: np.asarray(v[:kept], float) for k, v in found.items()})
     joined = {name: np.concatenate([s[name] for s in scores]) for name in functions}

@@ -33,7 +33,7 @@ from jaxproxy.measure import (
 )
 from jaxproxy.proxies import Proxy
 from jaxproxy.scoring._devices import Devices
-from jaxproxy.scoring._numerics import no_collection, numerics
+from jaxproxy.scoring._tracing import no_collection, tracing
 from jaxproxy.spaces import Mode, Space
 from jaxproxy.types import Batch, Fidelity
 
@@ -146,7 +146,7 @@ class BlockProgram:
 
     def _numerics(self) -> AbstractContextManager[None]:
         """Returns the context in which all of the program is built and run."""
-        return numerics(self._precision, x64=self._x64)
+        return tracing(self._precision, x64=self._x64)
 
     def _draw(self, seed: Array | int) -> "_Drawn":
         """What the passes run on; equal weights and noise for equal seeds.

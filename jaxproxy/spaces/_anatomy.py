@@ -20,6 +20,7 @@ from jaxproxy.measure import (
 from jaxproxy.spaces._macs import count_macs
 from jaxproxy.spaces._structure import structure
 from jaxproxy.spaces._usage import PLAIN, Usage, Use, target_of
+from jaxproxy.startup import numerics
 
 Model = linen.Module | nnx.Module | Callable[[nnx.Rngs], nnx.Module]
 
@@ -153,6 +154,7 @@ def _takes_rngs(model: Callable[..., Any]) -> bool:
     return True
 
 
+@numerics("float32")
 def anatomy(name: str, model: Model, x: Array, use: Usage = PLAIN) -> Anatomy:
     """What can be said of a model for inputs shaped like ``x``, and its use.
 

@@ -18,6 +18,7 @@ from jaxproxy.measure import (
 )
 from jaxproxy.spaces._mode import Mode
 from jaxproxy.spaces._records import Counts, Task
+from jaxproxy.startup import numerics
 from jaxproxy.types import Fidelity
 
 
@@ -91,6 +92,7 @@ def _measure_sizes(space: Counted) -> Callable[[np.ndarray], Array]:
     fidelity = space.presets["paper"]
     network = space.network(fidelity, Mode())
 
+    @numerics("float32")
     @jax.jit
     def measure(code: Array) -> Array:
         params = network.init(jax.random.key(0))

@@ -28,7 +28,7 @@ TOO_LARGE = {
     "cells": (f"{SCORE} --cells 1000000000", "cells is 1000000000, and at most 1000 w"),
     "batch": (
         f"{SCORE} --batch-size 1000000000",
-        "batch_size is .*, and at most 20971",
+        "batch_size is .*, and at most \\d+",
     ),
     "resolution": (
         f"{SCORE} --resolution 1000000000",

@@ -1,4 +1,4 @@
-"""What numbers a program computes with, and how it is traced."""
+"""How a program is traced: with which numbers, and without pauses."""
 
 import gc
 from collections.abc import Iterator
@@ -6,19 +6,19 @@ from contextlib import contextmanager, nullcontext
 
 import jax
 
+from jaxproxy.startup import numerics
+
 
 @contextmanager
-def numerics(precision: str, *, x64: bool) -> Iterator[None]:
+def tracing(precision: str, *, x64: bool) -> Iterator[None]:
     """The context in which all of a program is built and run.
 
     Args:
-      precision: of products and convolutions, as ``jax.default_matmul_precision``
-        takes it. JAX's own default differs between platforms, and so would scores.
+      precision: of products, as :func:`~jaxproxy.startup.numerics` takes it.
       x64: whether numbers are float64 where nothing else is said, whatever JAX is set
         to.
     """
-    double = jax.enable_x64(True) if x64 else nullcontext()
-    with jax.default_matmul_precision(precision), double:
+    with numerics(precision), jax.enable_x64(True) if x64 else nullcontext():
         yield
 
 
