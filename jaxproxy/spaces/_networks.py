@@ -40,8 +40,9 @@ def make_network(space: Networked, fidelity: Fidelity, mode: Mode) -> Network:
 
     def apply(params: Any, x: Array, code: Array | None, tap: Tap) -> Array:
         outputs = network.apply(params, x, code, tap)
-        # Classes that no output stands for would have no loss, and not show.
-        if outputs.ndim < 2 or outputs.shape[-1] != wanted:
+        # Classes that no output stands for would have no loss, and not show. A number
+        # for each input is one output.
+        if (outputs.shape[1:] or (1,))[-1] != wanted or not outputs.ndim:
             raise ValueError(
                 f"outputs of {space.name} are {list(outputs.shape)}, but the last axis "
                 f"of its task is {wanted} (num_outputs)"

@@ -178,25 +178,33 @@ def test_dense_outputs_without_a_loss() -> None:
         assert "it needs the logits of two classes" in found.refused[name]["a"]
 
 
-def test_one_logit_has_binary_cross_entropy() -> None:
-    class One(linen.Module):
-        @linen.compact
-        def __call__(self, x: Array) -> Array:
-            x = linen.relu(linen.Dense(4, use_bias=False)(x.reshape(len(x), -1)))
-            return linen.Dense(1, use_bias=False)(x)
+class _One(linen.Module):
+    flat: bool = False
 
-    found = _score(One(), ["snip", "grad_norm", "grasp"])
-    space = jaxproxy.from_linen(One(), X)
+    @linen.compact
+    def __call__(self, x: Array) -> Array:
+        x = linen.relu(linen.Dense(4, use_bias=False)(x.reshape(len(x), -1)))
+        x = linen.Dense(1, use_bias=False)(x)
+        return x[:, 0] if self.flat else x
+
+
+def test_one_logit_has_binary_cross_entropy() -> None:
+
+    found = _score(_One(), ["snip", "grad_norm", "grasp"])
+    space = jaxproxy.from_linen(_One(), X)
     params, batch = _drawn(space, len(X))
     assert set(np.unique(batch.y)) <= {0, 1} and batch.y.shape == (3, 1)
-    snip, norm = _by_hand(One(), params, batch, _bits)
+    snip, norm = _by_hand(_One(), params, batch, _bits)
     assert found.scores["snip"][0] == pytest.approx(snip, rel=1e-4)
     assert found.scores["grad_norm"][0] == pytest.approx(norm, rel=1e-4)
     assert "two classes or more" in found.refused["grasp"]["a"]
     (note,) = found.notes["a"]
     assert "'binary' with random targets" in note
+    flat = _score(_One(flat=True), ["snip", "grad_norm", "synflow", "jacov"])
+    assert flat.scores["snip"][0] == pytest.approx(snip, rel=1e-4)
+    assert not any(flat.refused.values())
     with pytest.raises(ValueError, match="give 'binary'"):
-        _score(One(), ["snip"], loss="cross_entropy")
+        _score(_One(), ["snip"], loss="cross_entropy")
 
 
 class _Decoder(linen.Module):
