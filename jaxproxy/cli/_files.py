@@ -45,7 +45,7 @@ def _numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
         else:
             _check_ends(path)
             text = path.read_text("utf-8")
-    except (OSError, UnicodeError) as error:
+    except (OSError, ValueError) as error:  # of an encoding, too
         raise _cannot_read(path, error) from error
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip():
