@@ -388,9 +388,10 @@ def test_only_errors_of_platforms_are_taken_for_such(monkeypatch):
     with pytest.raises(RuntimeError, match="a fault"), startup.known_platforms():
         raise RuntimeError("a fault")
     assert not forgotten
-    with pytest.raises(ValueError, match=r"choose from \[.*'cpu'"):
-        with startup.known_platforms():
-            raise RuntimeError("Unable to initialize backend 'tpu': no libtpu.so")
+    missing = RuntimeError("Unable to initialize backend 'tpu': no libtpu.so")
+    expected = pytest.raises(ValueError, match=r"choose from \[.*'cpu'")
+    with expected, startup.known_platforms():
+        raise missing
     assert forgotten
 
 
