@@ -19,16 +19,18 @@ class _State(NamedTuple):
     """float32[k]"""
 
 
-def intrain_nas(genes: Genes, *, k: int = 10) -> Search:
+def intrain_nas(genes: Genes, *, k: int = 10, distinct: bool = False) -> Search:
     """Returns the search that mutates one of the k best of the whole history.
 
     The first architecture is random. Only the k best of the history are ever parents,
     so they are all that is kept; one that equals the worst of them came later and
-    stays out. An architecture may be told twice, and then is twice among them.
+    stays out. An architecture may be told twice, and then is twice among them: as the
+    best is told again and again, its copies may drive all others out.
 
     Args:
       genes: of the space.
       k: how many may be parents, each equally likely; all, as long as there are fewer.
+      distinct: keep each code once, which the paper does not.
 
     Raises:
       ValueError: ``k`` is no positive integer.
@@ -62,17 +64,21 @@ def intrain_nas(genes: Genes, *, k: int = 10) -> Search:
         # Behind all that are at least as good: with fitness [9, 7, 5] and a new 7,
         # place 2, so that [9, 7, 7] is left.
         place = (state.fitness >= fitness).sum()
-        before, here = jnp.arange(k) < place, jnp.arange(k) == place
-
-        def inserted(rows: Array, new: Array) -> Array:
-            mask = (...,) + (None,) * (rows.ndim - 1)
-            later = jnp.where(here[mask], new, jnp.roll(rows, 1, axis=0))
-            return jnp.where(before[mask], rows, later)
-
+        if distinct:
+            told = (state.codes == code).all(1) & (state.fitness > -jnp.inf)
+            place = jnp.where(told.any(), k, place)
         return _State(
             state.core.updated(code, fitness),
-            inserted(state.codes, code),
-            inserted(state.fitness, fitness),
+            _inserted(state.codes, code, place),
+            _inserted(state.fitness, fitness, place),
         )
 
     return Search(init, ask, tell)
+
+
+def _inserted(rows: Array, new: Array, place: Array) -> Array:
+    """Returns rows with a new one at a place, without the last; as they are at k."""
+    mask = (...,) + (None,) * (rows.ndim - 1)
+    number = jnp.arange(len(rows))[mask]
+    later = jnp.where(number == place, new, jnp.roll(rows, 1, axis=0))
+    return jnp.where(number < place, rows, later)

@@ -136,6 +136,22 @@ def test_what_is_refused_is_counted() -> None:
     assert 2.4 < int(trace.state.core.refused) / 400 < 3.6
 
 
+def test_distinct_parents_are_no_copies() -> None:
+    """On a slope: copies of few fill the ten places, or ten codes do."""
+    genes = Genes((5,) * 6)
+
+    def parents(distinct: bool) -> np.ndarray:
+        search = SEARCHES["intrain_nas"](genes, distinct=distinct)
+        trace = jax.jit(lambda key: run(search, _sum, 2_000, key))(jax.random.key(0))
+        return np.asarray(trace.state.codes)
+
+    assert len(np.unique(parents(False), axis=0)) < 5
+    best = parents(True)
+    assert len(np.unique(best, axis=0)) == 10
+    # By hand: the largest sum of six numbers up to 4, and nine of the next.
+    assert best.sum(1).tolist() == [24, *[23] * 6, *[22] * 3]
+
+
 def test_the_k_best_are_those_of_the_whole_history() -> None:
     """Ties and repetitions among them."""
     search, budget = SEARCHES["intrain_nas"](SMALL, k=4), 60
