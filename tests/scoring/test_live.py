@@ -150,7 +150,10 @@ def test_a_cost_table_limits(
     [
         (("--method", "hill"), "unknown method 'hill'; choose from ['az_nas_evol"),
         (("--method", "intrain_nas(k=0)"), "k is an integer from 1 to 1000000, not 0"),
-        (("--method", "intrain_nas(k=2.5)"), "'k' of intrain_nas is a whole number, not"),
+        (
+            ("--method", "intrain_nas(k=2.5)"),
+            "'k' of intrain_nas is a whole number, not",
+        ),
         (("--method", "intrain_nas(k=true)"), "not True"),
         (("--method", "random_search(x=1)"), "choose from []"),
         (("--method", "reinforce(learning_rate=inf)"), "must be positive, not inf"),
