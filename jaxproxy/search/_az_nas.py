@@ -46,8 +46,8 @@ class _History(NamedTuple):
         What is better moves by one, what is equal by a half. With scores [3, 5, 5, 8],
         ranks are [1, 2.5, 2.5, 4]; if a 5 comes, they are [1, 3, 3, 5].
         """
-        better = (self.scores > scores).astype(jnp.float32)
-        equal = (self.scores == scores).astype(jnp.float32)
+        better = (self.scores > scores[None]).astype(jnp.float32)
+        equal = (self.scores == scores[None]).astype(jnp.float32)
         ranks = self.ranks + sign * (better + 0.5 * equal)
         return jnp.where(self.filled()[:, None], ranks, 0.0)
 
@@ -58,8 +58,8 @@ class _History(NamedTuple):
         :meth:`moved`, 1 + 1 + 2 / 2 = 3.
         """
         filled = self.filled()[:, None]
-        worse = (filled & (self.scores < scores)).sum(0, dtype=jnp.float32)
-        equal = (filled & (self.scores == scores)).sum(0, dtype=jnp.float32)
+        worse = (filled & (self.scores < scores[None])).sum(0, dtype=jnp.float32)
+        equal = (filled & (self.scores == scores[None])).sum(0, dtype=jnp.float32)
         return worse + 0.5 * equal + 1.0
 
     def added(self, code: Array, scores: Array, good: Array) -> "_History":

@@ -92,7 +92,8 @@ class Genes(NamedTuple):
                 f"{sizes[0] * self.choices[0]} codes have no rank of 32 bits; a table "
                 "is for smaller spaces"
             )
-        return (codes * jnp.asarray(sizes.astype(np.int32))).sum(-1)
+        sizes = jnp.asarray(sizes.astype(np.int32))
+        return (codes * jnp.broadcast_to(sizes, codes.shape)).sum(-1)
 
     def draw(
         self, key: Array, propose: Callable[[Array], Array], otherwise: Array

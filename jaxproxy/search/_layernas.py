@@ -132,7 +132,7 @@ class _Plan(NamedTuple):
         """Returns the state that has all values of a gene before it."""
         rows = self.candidates(prefixes, gene)
         sizes = jnp.array(self.genes.choices, jnp.int32)
-        todo = live[:, None] & (jnp.arange(rows.shape[1]) < sizes[gene])
+        todo = live[:, None] & (jnp.arange(rows.shape[1])[None] < sizes[gene])
         places = jax.vmap(jax.vmap(self.bucket, (0, None)), (0, None))(rows, gene)
         todo &= places < self.buckets
         if self.genes.allowed is not None:

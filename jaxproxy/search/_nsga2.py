@@ -155,4 +155,4 @@ def _rows(fitness: Array) -> Array:
 
 def _holds(codes: Array, code: Array) -> Array:
     """Returns whether a code int32[G] is among others, bool[]."""
-    return (codes == code).all(1).any()
+    return (codes == code[None]).all(1).any()

@@ -50,7 +50,7 @@ def reinforce(genes: Genes, *, learning_rate: float = 0.01) -> Search:
 
 def _policy_gradient(genes: Genes, adam: optax.GradientTransformation) -> Search:
     shape = len(genes.choices), max(genes.choices)
-    exists = jnp.arange(shape[1]) < jnp.array(genes.choices)[:, None]
+    exists = jnp.arange(shape[1])[None] < jnp.array(genes.choices)[:, None]
 
     def masked(logits: Array) -> Array:
         return jnp.where(exists, logits, -jnp.inf)

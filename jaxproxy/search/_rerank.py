@@ -131,7 +131,7 @@ class _Process(NamedTuple):
     def kernel(self, row: Array) -> Array:
         """Returns the covariance of one candidate with all, float32[N]."""
         features = jnp.asarray(self.features)
-        apart = jnp.square(features - features[row]).sum(1)
+        apart = jnp.square(features - features[row][None]).sum(1)
         return jnp.exp(-apart / (2 * _LENGTH**2 * features.shape[1]))
 
     def appended(self, state: _State, row: Array) -> _State:
@@ -225,7 +225,7 @@ def _by_fit(
     def tell(state: _State, code: Array, fitness: Array) -> _State:
         fitness = genes.judged(code, fitness)
         state = state._replace(core=state.core.updated(code, fitness))
-        same = (jnp.asarray(codes) == code).all(1)
+        same = (jnp.asarray(codes) == code[None]).all(1)
         row = same.argmax().astype(jnp.int32)
         waits = (state.rows == row) & ~state.told
         # What was not asked for is appended now, if it is a candidate at all.

@@ -31,8 +31,9 @@ def check_search(
     weights = jnp.linspace(0.5, 1.5, len(genes.choices))
 
     def score(code: Array) -> Array:
-        waves = jnp.arange(3.0, 3.0 + search.scores)[:, None] * code.astype(jnp.float32)
-        scores = (jnp.sin(waves + weights) * weights).sum(1)
+        genes = code.astype(jnp.float32)[None]
+        waves = jnp.arange(3.0, 3.0 + search.scores)[:, None] * genes
+        scores = (jnp.sin(waves + weights[None]) * weights[None]).sum(1)
         return scores if search.scores > 1 else scores[0]
 
     def trace(key: Array) -> Trace:

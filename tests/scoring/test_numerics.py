@@ -12,6 +12,7 @@ from helpers.toy_space import toy
 from jaxproxy import make_scorer, rescore
 from jaxproxy.meters import weight_norm
 from jaxproxy.proxies import Proxy
+from jaxproxy.search import SEARCHES, make_genes
 from jaxproxy.startup import matmul_precision, numerics
 from jaxproxy.types import Fidelity
 
@@ -110,3 +111,18 @@ def test_ranks_are_promoted_whatever_the_user_debugs(tmp_path, capsys):
         again = rescore(run, ["capacity"])["capacity"].to_numpy()
     assert np.array_equal(scores, expected)
     assert np.isfinite(again).all()
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_searches_promote_no_ranks(name):
+    """They are traced outside of scorers, where the user's setting holds."""
+    genes, more = make_genes(toy()), {}
+    if name == "rerank":
+        more["features"] = np.random.default_rng(0).random((27, 2))
+    with jax.numpy_rank_promotion("raise"):
+        search = SEARCHES[name](genes, **more)
+        state = jax.eval_shape(search.init, jax.random.key(0))
+        state, code = jax.eval_shape(search.ask, state)
+        fitness = jnp.zeros(search.scores) if search.scores > 1 else jnp.float32(1)
+        jax.eval_shape(search.tell, state, code, fitness)
+        assert int(genes.rank(jnp.array([[0, 1, 2]]))[0]) == 5
