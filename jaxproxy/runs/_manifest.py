@@ -10,6 +10,16 @@ _LOGGER = logging.getLogger("jaxproxy")
 _ENVIRONMENT = "environment"  # the manifest's one key that may differ on resume
 
 
+def complete(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Returns a manifest with what those of earlier versions do not say."""
+    scorer = manifest.get("scorer")
+    fidelity = scorer.get("fidelity") if isinstance(scorer, dict) else None
+    if not isinstance(fidelity, dict):
+        return manifest
+    fidelity = {**fidelity, "precision": fidelity.get("precision", "float32")}
+    return {**manifest, "scorer": {**scorer, "fidelity": fidelity}}
+
+
 def check_same(path: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
     """Raises StoreError unless two manifests agree, environments aside.
 

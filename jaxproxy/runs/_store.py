@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from jaxproxy.runs._files import StoreError, is_temporary, one_line_errors, write_file
-from jaxproxy.runs._manifest import check_same
+from jaxproxy.runs._manifest import check_same, complete
 
 if TYPE_CHECKING:  # pyarrow takes long to import; a command that needs no run must not
     import pyarrow as pa
@@ -77,7 +77,7 @@ class Run:
                 f"{run.path} is not empty and not a run (it has {min(names)!r} but no "
                 f"{_MANIFEST}); choose a new folder"
             )
-        check_same(run.path, run.manifest, manifest)
+        check_same(run.path, run.manifest, complete(manifest))
         return run
 
     @classmethod
@@ -96,7 +96,7 @@ class Run:
         """What defines the numbers of this run, as it was created."""
         file = self.path / _MANIFEST
         try:
-            return json.loads(file.read_text("utf-8"))
+            return complete(json.loads(file.read_text("utf-8")))
         except FileNotFoundError:
             raise StoreError(f"{self.path} is not a run: no {_MANIFEST}") from None
         except (OSError, ValueError) as error:

@@ -1,14 +1,15 @@
 """Readings and scores of a block of architectures: one compiled program.
 
-The architecture axis is a loop on each device, sharded over devices: under ``vmap`` a
-``switch`` would run every branch.
+The architecture axis is a loop on each device, sharded over devices. A step of the loop
+is one architecture on a CPU, since under ``vmap`` a ``switch`` would run every branch,
+and may be many side by side elsewhere (``_lanes``).
 """
 
 import copy
 import gc
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -18,12 +19,7 @@ import numpy as np
 from jax import Array, lax
 
 from jaxproxy.measure import (
-    BoundEqualWeights,
-    BoundPass,
-    BoundTaps,
-    EqualWeightsMeter,
     EqualWeightsPass,
-    Pass,
     PassInputs,
     Readings,
     Setup,
@@ -33,8 +29,10 @@ from jaxproxy.measure import (
     read_passes,
 )
 from jaxproxy.proxies import Proxy
+from jaxproxy.scoring._bound import bind_pass
 from jaxproxy.scoring._devices import Devices
-from jaxproxy.spaces import Mode, Space
+from jaxproxy.scoring._lanes import Lanes, largest_that_fits, over_lanes
+from jaxproxy.spaces import Space
 from jaxproxy.types import Batch, Fidelity
 
 
@@ -84,6 +82,7 @@ class BlockProgram:
         images: Batch,
         devices: Devices,
         block_size: int,
+        lanes: Lanes,
     ) -> None:
         """Takes what :class:`~jaxproxy.scoring.Scorer` takes; compiles nothing yet."""
         self.meters = tuple(dict.fromkeys(m for p in proxies for m in p.meters))
@@ -91,7 +90,7 @@ class BlockProgram:
         self.num_traces = 0
         self._space, self._fidelity, self._images = space, fidelity, images
         self._proxies, self._seeds = tuple(proxies), seeds
-        self._devices, self._block_size = devices, block_size
+        self._devices, self._block_size, self._asked = devices, block_size, lanes
         self._x64 = any(isinstance(one, EqualWeightsPass) for one in self.passes)
         with self._precision():
             self._bound = [bind_pass(space, fidelity, one) for one in self.passes]
@@ -105,8 +104,8 @@ class BlockProgram:
     def _run(self, block: Array) -> BlockScores:
         # Donated: none is left here if a call is interrupted.
         scratch, self._scratch = self._scratch, None
-        compiled = self._compiled
-        if scratch is None:
+        lanes, compiled = self._compiled
+        if lanes == 1 and scratch is None:
             scratch = self._clear(self._seeded[0], block, None)
         results = []
         for inputs in self._seeded:
@@ -124,7 +123,7 @@ class BlockProgram:
     def reseeded(self, seeds: Sequence[int]) -> "BlockProgram":
         """Returns the same program with other seeds, compiled once for both."""
         with self._precision():
-            _ = self._compiled
+            _ = self._compiled  # for both
         other = copy.copy(self)
         other._seeds, other._scratch = seeds, None
         other.__dict__.pop("_seeded", None)  # drawn of the seeds
@@ -142,9 +141,15 @@ class BlockProgram:
             inputs = self._inputs(self._traced.out_info)
             return jax.eval_shape(read, inputs, code).layout.slots
 
-    def _precision(self) -> AbstractContextManager[Any]:
-        """Returns the context in which all of the program is built and run."""
-        return jax.enable_x64(True) if self._x64 else nullcontext()
+    @contextmanager
+    def _precision(self) -> Iterator[None]:
+        """In which all of the program is built and run, whatever JAX is set to."""
+        with ExitStack() as stack:
+            if self._x64:
+                stack.enter_context(jax.enable_x64(True))
+            precision = self._fidelity.precision
+            stack.enter_context(jax.default_matmul_precision(precision))
+            yield
 
     def _draw(self, seed: Array | int) -> "_Drawn":
         """What the passes run on; equal weights and noise for equal seeds.
@@ -216,32 +221,55 @@ class BlockProgram:
         return _on(self._devices.shared, inputs), _on(self._devices.by_arch, block)
 
     @cached_property
-    def _compiled(self) -> jax.stages.Compiled:
-        """Program ``(inputs, codes, scratch)`` -> scratch, readings and scores."""
+    def lanes(self) -> int:
+        """How many architectures are scored side by side on a device."""
+        with self._precision():
+            return self._compiled[0]
+
+    @cached_property
+    def _compiled(self) -> tuple[int, jax.stages.Compiled]:
+        """Lanes, and program ``(inputs, codes, scratch)`` -> scratch and results."""
+        lanes, memory = self._asked
+        if lanes is not None:
+            return lanes, self._compile(lanes)
+        most = self._block_size // self._devices.num
+        return largest_that_fits(self._compile, most, memory)
+
+    def _compile(self, lanes: int) -> jax.stages.Compiled:
         _ = self._compiled_draw  # compiles while this one is traced
-        kept = [meter.name for meter in self.meters if meter.keep]
+        with _no_collection():
+            lowered = self.lower(lanes)
+        return lowered.compile()
+
+    def lower(self, lanes: int) -> jax.stages.Lowered:
+        """Returns the program of so many lanes, lowered for its devices."""
+        shapes, scratch = self._shapes(), None
+        if lanes == 1:
+            cleared = jax.eval_shape(self._clear, *shapes, None)
+            scratch = _on(self._devices.by_arch, cleared)
 
         def mapped(inputs: list[PassInputs], codes: Array, scratch: Any) -> Any:
             prepared = self._prepared(inputs)
 
             def one(scratch: Any, code: Array) -> tuple[Any, Any]:
                 self.num_traces += 1
-                readings, scratch = read_passes(self._bound, prepared, code, scratch)
-                scores = {p.name: p.score(readings) for p in self._proxies if p.score}
-                valid = {
-                    p.name: p.is_valid(readings, scores[p.name]) for p in self._proxies
-                }
-                values = {name: readings.values[name] for name in kept}
-                mask = {name: readings.mask[name] for name in kept}
-                return scratch, (scores, valid, values, mask)
+                return self._one(prepared, code, scratch)
 
-            return lax.scan(one, scratch, codes)
+            if lanes == 1:
+                return lax.scan(one, scratch, codes)
+            return None, over_lanes(lambda code: one(None, code)[1], codes, lanes)
 
-        shapes = self._shapes()
-        scratch = _on(self._devices.by_arch, jax.eval_shape(self._clear, *shapes, None))
-        with _no_collection():
-            lowered = self._devices.over_archs(mapped).lower(*shapes, scratch)
-        return lowered.compile()
+        return self._devices.over_archs(mapped).lower(*shapes, scratch)
+
+    def _one(self, prepared: list[Any], code: Array, scratch: Any) -> tuple[Any, Any]:
+        """Scratch for the next architecture, and scores and readings of one."""
+        readings, scratch = read_passes(self._bound, prepared, code, scratch)
+        scores = {p.name: p.score(readings) for p in self._proxies if p.score}
+        valid = {p.name: p.is_valid(readings, scores[p.name]) for p in self._proxies}
+        kept = [meter.name for meter in self.meters if meter.keep]
+        values = {name: readings.values[name] for name in kept}
+        mask = {name: readings.mask[name] for name in kept}
+        return scratch, (scores, valid, values, mask)
 
     @cached_property
     def _clear(self) -> jax.stages.Wrapped:
@@ -252,29 +280,6 @@ class BlockProgram:
             return [one.scratch(own, codes[0]) for one, own in pairs]
 
         return self._devices.over_archs(mapped)
-
-
-def bind_pass(space: Space, fidelity: Fidelity, spec: Pass) -> BoundPass:
-    """Returns a pass with the networks of a space.
-
-    Raises:
-      ValueError: the space has no network for the setup.
-    """
-    if isinstance(spec, EqualWeightsPass):
-        meters = [m for m in spec.meters if isinstance(m, EqualWeightsMeter)]
-        return BoundEqualWeights(
-            spec,
-            tuple(
-                space.make_equal_weights(fidelity, underflow=meter.underflow)
-                for meter in meters
-            ),
-        )
-    setup, loss = spec.setup, space.task.loss
-    mode = Mode(setup.weights, setup.norm)
-    network = plain = space.make_network(fidelity, mode)
-    if any(meter.plain for meter in spec.whole):
-        plain = space.make_network(fidelity, mode._replace(plain=True))
-    return BoundTaps(spec, network, plain, loss)
 
 
 @contextmanager

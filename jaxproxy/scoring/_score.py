@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,9 @@ from jax import Array
 from jaxproxy.measure import EqualWeightsMeter
 from jaxproxy.options import check_choices
 from jaxproxy.proxies import Proxy, grey_images, parse_proxy
-from jaxproxy.scoring._scorer import Scorer, check_seeds
+from jaxproxy.scoring._devices import Devices, check_precision
+from jaxproxy.scoring._lanes import Execution, make_lanes
+from jaxproxy.scoring._scorer import Blocks, Scorer, check_seeds
 from jaxproxy.spaces import Space
 from jaxproxy.types import Batch, Fidelity
 
@@ -25,8 +27,7 @@ def make_scorer(
     seeds: int | Sequence[int] = 1,
     images: np.ndarray | Array | None = None,
     labels: np.ndarray | Array | None = None,
-    devices: int | Sequence[jax.Device] | None = None,
-    block_size: int | None = None,
+    **execution: Unpack[Execution],
 ) -> Scorer:
     """Returns a scorer of a space's architectures; nothing is compiled yet.
 
@@ -39,9 +40,14 @@ def make_scorer(
         ones by default.
       labels: integer[N], the classes of the images, for proxies with a loss; 0 by
         default.
-      devices: how many local devices, or which; all of them by default.
-      block_size: codes per compiled call, rounded up to a multiple of the devices;
-        by default so that a block takes about a second.
+      **execution: how, which changes no score but for its last digits:
+
+        * ``devices``: how many local devices, or which; all of them by default.
+        * ``block_size``: codes per compiled call, rounded up to a multiple of devices
+          and lanes; by default so that a block takes about a second.
+        * ``lanes``: architectures side by side on a device, 1 by default. ``"auto"`` is
+          1 on CPU and elsewhere the largest power of two that fits into its memory.
+        * ``memory``: bytes of a device for ``"auto"``, if it does not say them itself.
 
     Raises:
       ValueError: an argument that cannot be used, with the choices.
@@ -49,11 +55,7 @@ def make_scorer(
     chosen = _proxies(proxies)
     fidelity = _fidelity(space, fidelity)
     numbers = check_seeds(seeds)
-    used = _devices(devices)
-    if block_size is None:
-        block_size = _block_size(fidelity)
-    if block_size < 1:
-        raise ValueError(f"block_size must be at least 1, got {block_size}")
+    blocks = _blocks(fidelity, **execution)
     needy = [proxy.name for proxy in chosen if _needs_images(proxy)]
     if images is None and needy:
         raise ValueError(f"{needy[0]} is scored on images; none were given")
@@ -68,8 +70,7 @@ def make_scorer(
         seeds=numbers,
         images=given,
         image_source=source,
-        devices=used,
-        block_size=-(-block_size // len(used)) * len(used),
+        blocks=blocks,
     )
 
 
@@ -134,6 +135,26 @@ def _fidelity(space: Space, fidelity: Fidelity | str) -> Fidelity:
         fidelity = space.presets[fidelity]
     space.check_fidelity(fidelity)
     return fidelity
+
+
+def _blocks(
+    fidelity: Fidelity,
+    *,
+    devices: int | Sequence[jax.Device] | None = None,
+    block_size: int | None = None,
+    lanes: int | str = 1,
+    memory: int | None = None,
+) -> Blocks:
+    """Returns how codes are shared out; whole groups of lanes go to each device."""
+    used = _devices(devices)
+    check_precision(fidelity.precision, used)
+    if block_size is None:
+        block_size = _block_size(fidelity)
+    if block_size < 1:
+        raise ValueError(f"block_size must be at least 1, got {block_size}")
+    side_by_side = make_lanes(lanes, memory, used)
+    whole = len(used) * (side_by_side.number or 1)
+    return Blocks(Devices.of(used), -(-block_size // whole) * whole, side_by_side)
 
 
 def _devices(devices: int | Sequence[jax.Device] | None) -> list[jax.Device]:
