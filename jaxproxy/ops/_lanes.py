@@ -47,7 +47,8 @@ def dw_in_lanes(shape: tuple[int, ...], window: Window, x: Array, dy: Array) -> 
     depthwise = shape[2] == 1 and shape[3] == window.groups
     if window.groups > 1 and not depthwise:
         return grouped_dw(shape, window, x, dy)
-    views = tap_views(shape, window, x, dy.shape[1:3])
+    height, width = dy.shape[1:3]
+    views = tap_views(shape, window, x, (height, width))
     if depthwise:
         taps = jnp.stack([(view * dy).sum((0, 1, 2)) for view in views])
     else:

@@ -12,11 +12,10 @@ _ENVIRONMENT = "environment"  # the manifest's one key that may differ on resume
 
 def complete(manifest: dict[str, Any]) -> dict[str, Any]:
     """Returns a manifest with what those of earlier versions do not say."""
-    scorer = manifest.get("scorer")
-    fidelity = scorer.get("fidelity") if isinstance(scorer, dict) else None
-    if not isinstance(fidelity, dict):
+    scorer = manifest.get("scorer", {})
+    if not isinstance(scorer.get("fidelity"), dict):
         return manifest
-    fidelity = {**fidelity, "precision": fidelity.get("precision", "float32")}
+    fidelity = {"precision": "float32", **scorer["fidelity"]}
     return {**manifest, "scorer": {**scorer, "fidelity": fidelity}}
 
 

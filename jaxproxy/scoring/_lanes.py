@@ -128,7 +128,7 @@ def largest_that_fits(
 
 def num_bytes(compiled: jax.stages.Compiled) -> int:
     """Returns the bytes of a device that a program needs as it runs."""
-    stats = compiled.memory_analysis()
+    stats: Any = compiled.memory_analysis()
     parts = ("argument", "output", "temp", "generated_code")
     size = sum(getattr(stats, f"{part}_size_in_bytes") for part in parts)
     return size - stats.alias_size_in_bytes

@@ -8,7 +8,6 @@ and may be many side by side elsewhere (``_lanes``).
 import copy
 import gc
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -22,15 +21,14 @@ from jaxproxy.measure import (
     EqualWeightsPass,
     PassInputs,
     Readings,
-    Setup,
     Slot,
-    make_batches,
     make_passes,
     read_passes,
 )
 from jaxproxy.proxies import Proxy
 from jaxproxy.scoring._bound import bind_pass
 from jaxproxy.scoring._devices import Devices
+from jaxproxy.scoring._inputs import SeededInputs
 from jaxproxy.scoring._lanes import Lanes, largest_that_fits, over_lanes
 from jaxproxy.spaces import Space
 from jaxproxy.types import Batch, Fidelity
@@ -47,17 +45,6 @@ class BlockScores(NamedTuple):
     """Meter name -> float[n, S, L, ...], or [n, S, M, L, ...] for M batches."""
     present: dict[str, np.ndarray]
     """Meter name -> bool[n, L], the slots an architecture has."""
-
-
-class _Drawn(NamedTuple):
-    """What is drawn for a seed, for all passes."""
-
-    weights: dict[str, Any]
-    """By scheme."""
-    batches: dict[str, Batch]
-    """By the label of ``Setup.shown``."""
-    key: Array
-    """For what meters of the whole network draw."""
 
 
 class BlockProgram:
@@ -88,12 +75,14 @@ class BlockProgram:
         self.meters = tuple(dict.fromkeys(m for p in proxies for m in p.meters))
         self.passes = make_passes(self.meters)
         self.num_traces = 0
-        self._space, self._fidelity, self._images = space, fidelity, images
+        self._space, self._fidelity = space, fidelity
         self._proxies, self._seeds = tuple(proxies), seeds
         self._devices, self._block_size, self._asked = devices, block_size, lanes
         self._x64 = any(isinstance(one, EqualWeightsPass) for one in self.passes)
         with self._precision():
             self._bound = [bind_pass(space, fidelity, one) for one in self.passes]
+        shared = devices.shared
+        self._draws = SeededInputs(self._bound, space.task, fidelity, images, shared)
         self._scratch: Any = None
 
     def run(self, block: Array) -> BlockScores:
@@ -138,8 +127,7 @@ class BlockProgram:
             return read_passes(self._bound, self._prepared(inputs), code)[0]
 
         with self._precision():
-            inputs = self._inputs(self._traced.out_info)
-            return jax.eval_shape(read, inputs, code).layout.slots
+            return jax.eval_shape(read, self._draws.shapes, code).layout.slots
 
     @contextmanager
     def _precision(self) -> Iterator[None]:
@@ -151,74 +139,23 @@ class BlockProgram:
             stack.enter_context(jax.default_matmul_precision(precision))
             yield
 
-    def _draw(self, seed: Array | int) -> "_Drawn":
-        """What the passes run on; equal weights and noise for equal seeds.
-
-        Weights of a scheme are the same in every mode, so they are drawn once.
-        """
-        weight_key, batch_key = jax.random.split(jax.random.key(seed))
-        drawn = _Drawn({}, {}, jax.random.fold_in(batch_key, 0))
-        for one in self._bound:
-            setup = one.spec.setup
-            if setup.weights not in drawn.weights:
-                drawn.weights[setup.weights] = one.init(weight_key)
-            if setup.shown.label not in drawn.batches:
-                drawn.batches[setup.shown.label] = self._show(batch_key, setup)
-        return drawn
-
-    def _show(self, key: Array, setup: Setup) -> Batch:
-        """Returns the batches [M, B, ...] of a setup."""
-        if self._x64:  # all images, in their own number
-            return jax.tree.map(lambda leaf: leaf[None], self._images)
-        task = self._space.task
-        return make_batches(
-            key, setup, self._fidelity, task.num_outputs, self._images, task.draw
-        )
-
-    def _inputs(self, drawn: "_Drawn") -> list[PassInputs]:
-        """For each pass; arrays are shared."""
-        setups = [one.spec.setup for one in self._bound]
-        return [
-            PassInputs(
-                drawn.weights[setup.weights],
-                drawn.batches[setup.shown.label],
-                drawn.key,
-            )
-            for setup in setups
-        ]
-
     def _prepared(self, inputs: Sequence[PassInputs]) -> list[Any]:
         """For each pass, what no gene changes."""
         pairs = zip(self._bound, inputs, strict=True)
         return [one.prepare(own) for one, own in pairs]
 
     @cached_property
-    def _traced(self) -> jax.stages.Traced:
-        jitted = jax.jit(self._draw, out_shardings=self._devices.shared)
-        return jitted.trace(0)
-
-    @cached_property
-    def _compiled_draw(self) -> Future[jax.stages.Compiled]:
-        """The program that draws the inputs of a seed, compiled in the background."""
-        lowered = self._traced.lower()
-        pool = ThreadPoolExecutor(1)
-        compiled = pool.submit(lowered.compile)
-        pool.shutdown(wait=False)
-        return compiled
-
-    @cached_property
     def _seeded(self) -> list[list[PassInputs]]:
         """Inputs of every seed; of the first, where they are the same for all."""
-        draw = self._compiled_draw.result()
         seeds = self._seeds[:1] if self._x64 else self._seeds
-        return [self._inputs(draw(seed)) for seed in seeds]
+        return [self._draws.of(seed) for seed in seeds]
 
     def _shapes(self) -> tuple[Any, Any]:
         """Of what is drawn for a seed, and of a block of codes."""
-        inputs = self._inputs(self._traced.out_info)
         codes = (self._block_size, len(self._space.choices))
         block = jax.ShapeDtypeStruct(codes, jnp.int32)
-        return _on(self._devices.shared, inputs), _on(self._devices.by_arch, block)
+        inputs = _on(self._devices.shared, self._draws.shapes)
+        return inputs, _on(self._devices.by_arch, block)
 
     @cached_property
     def lanes(self) -> int:
@@ -232,17 +169,28 @@ class BlockProgram:
         lanes, memory = self._asked
         if lanes is not None:
             return lanes, self._compile(lanes)
-        most = self._block_size // self._devices.num
-        return largest_that_fits(self._compile, most, memory)
+        return largest_that_fits(self._compile, self._most, memory)
+
+    def lower(self) -> jax.stages.Lowered:
+        """Returns the program, with as many lanes as may be, lowered for its devices.
+
+        They need not be there.
+        """
+        with self._precision():
+            return self._lower(self._asked.number or self._most)
+
+    @property
+    def _most(self) -> int:
+        """Lanes that fill a block."""
+        return self._block_size // self._devices.num
 
     def _compile(self, lanes: int) -> jax.stages.Compiled:
-        _ = self._compiled_draw  # compiles while this one is traced
+        self._draws.start()  # compiles while this one is traced
         with _no_collection():
-            lowered = self.lower(lanes)
+            lowered = self._lower(lanes)
         return lowered.compile()
 
-    def lower(self, lanes: int) -> jax.stages.Lowered:
-        """Returns the program of so many lanes, lowered for its devices."""
+    def _lower(self, lanes: int) -> jax.stages.Lowered:
         shapes, scratch = self._shapes(), None
         if lanes == 1:
             cleared = jax.eval_shape(self._clear, *shapes, None)

@@ -127,6 +127,13 @@ class Scorer:
         other._programs = [one.reseeded(other.seeds) for one in self._programs]
         return other
 
+    def lower(self) -> list[jax.stages.Lowered]:
+        """Returns the programs that score, lowered for devices that need not be there.
+
+        One for proxies in float32, one for networks of equal weights in float64.
+        """
+        return [program.lower() for program in self._programs]
+
     def counts(self, codes: np.ndarray) -> dict[str, np.ndarray]:
         """Exact counts on the host, proxy name -> float64[n]."""
         counts = ((p.name, p.count) for p in self.proxies if p.count is not None)
