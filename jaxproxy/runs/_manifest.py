@@ -10,6 +10,16 @@ _LOGGER = logging.getLogger("jaxproxy")
 _ENVIRONMENT = "environment"  # the manifest's one key that may differ on resume
 
 
+def complete(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Returns a manifest with what those of earlier versions do not say."""
+    scorer = manifest.get("scorer", {})
+    if not isinstance(scorer.get("fidelity"), dict):
+        return manifest
+    fidelity = {"precision": "float32", **scorer["fidelity"]}
+    flags = {"random_seed_offset": 0, **scorer.get("jax", {})}
+    return {**manifest, "scorer": {**scorer, "fidelity": fidelity, "jax": flags}}
+
+
 def check_same(path: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
     """Raises StoreError unless two manifests agree, environments aside.
 
