@@ -10,7 +10,7 @@ _LOGGER = logging.getLogger("jaxproxy")
 _ENVIRONMENT = "environment"  # the manifest's one key that may differ on resume
 
 
-def complete(manifest: dict[str, Any]) -> dict[str, Any]:
+def _complete(manifest: dict[str, Any]) -> dict[str, Any]:
     """Returns a manifest with what those of earlier versions do not say."""
     scorer = manifest.get("scorer", {})
     if not isinstance(scorer.get("fidelity"), dict):
@@ -28,7 +28,7 @@ def check_same(path: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
       there: the manifest of the run.
       here: the manifest of what is asked for.
     """
-    there, here = _leaves(there), _leaves(here)
+    there, here = _leaves(_complete(there)), _leaves(_complete(here))
     refused, notes = [], []
     for key in dict.fromkeys([*there, *here]):
         a, b = (leaves.get(key, "(absent)") for leaves in (there, here))

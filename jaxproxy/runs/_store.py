@@ -23,12 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from jaxproxy.runs._files import StoreError, is_temporary, one_line_errors, write_file
-from jaxproxy.runs._manifest import (
-    ForeignError,
-    check_manifest,
-    check_same,
-    complete,
-)
+from jaxproxy.runs._manifest import ForeignError, check_manifest, check_same
 
 if TYPE_CHECKING:  # pyarrow takes long to import; a command that needs no run must not
     import pyarrow as pa
@@ -84,7 +79,7 @@ class Run:
                 f"{run.path} is not empty and not a run (it has {min(names)!r} but no "
                 f"{_MANIFEST}); choose a new folder"
             )
-        check_same(run.path, run.manifest, complete(manifest))
+        check_same(run.path, run.manifest, manifest)
         return run
 
     @classmethod
@@ -103,8 +98,7 @@ class Run:
         """What defines the numbers of this run, as it was created."""
         file = self.path / _MANIFEST
         try:
-            manifest = check_manifest(file, json.loads(file.read_text("utf-8")))
-            return complete(manifest)
+            return check_manifest(file, json.loads(file.read_text("utf-8")))
         except ForeignError:
             raise
         except FileNotFoundError:

@@ -91,7 +91,9 @@ def _arrays(
     """Yields what every network needs, name -> numbers."""
     if not setups:
         return
-    fidelity = Fidelity(**{name: sizes[name] for name in _SIZES})
+    fidelity = Fidelity(
+        sizes["width"], sizes["cells"], sizes["batch_size"], sizes["resolution"]
+    )
     outputs, widest = sizes["num_classes"], 0
     for setup in setups:
         count = min(setup.batches, sizes["batches"])
