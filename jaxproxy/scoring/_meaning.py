@@ -32,9 +32,10 @@ def missing(proxy: Proxy, found: Anatomy, batch_size: int) -> str:
         kinds = getattr(meter, "kinds", ())
         if kinds and not found.kinds & set(kinds):
             has = sorted(found.kinds & {*_LAYERS})
+            hint = "; layers=linear reads those" * ("linear" in has and "conv" in kinds)
             return (
-                f"it reads taps of kinds {kinds}, and the model has none; it has {has}"
-                + "; a variant such as layers=convlin may read those" * bool(has)
+                f"it reads taps of kinds {kinds}, and the model has none; it has "
+                f"{has}{hint}"
             )
         size = _images(meter.setup, batch_size)
         if meter.compares and size == 1:

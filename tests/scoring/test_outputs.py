@@ -250,7 +250,10 @@ def test_a_language_model_on_tokens() -> None:
     for name in ("snip", "grad_norm", "l2_norm", "capacity(layers=linear)", "naswot"):
         assert found.valid[name][0], (name, found.doubts[name])
     assert "reads taps of kinds ('input',)" in found.refused["jacov"]["a"]
-    assert "it has ['linear', 'relu']; a variant" in found.refused["capacity"]["a"]
+    assert (
+        "it has ['linear', 'relu']; layers=linear reads"
+        in found.refused["capacity"]["a"]
+    )
     with pytest.raises(ValueError, match="must be real numbers, not bool"):
         jaxproxy.from_linen(_Decoder(), jnp.zeros((3, 6), bool))
 
