@@ -250,7 +250,7 @@ def test_a_language_model_on_tokens() -> None:
     for name in ("snip", "grad_norm", "l2_norm", "capacity(layers=linear)", "naswot"):
         assert found.valid[name][0], (name, found.doubts[name])
     assert "reads taps of kinds ('input',)" in found.refused["jacov"]["a"]
-    assert (
+    assert "['linear', 'relu']; layers=linear reads" in found.refused["capacity"]["a"]
         "it has ['linear', 'relu']; layers=linear reads"
         in found.refused["capacity"]["a"]
     )
