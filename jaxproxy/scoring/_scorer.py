@@ -200,8 +200,8 @@ def check_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     Raises:
       ValueError: not distinct, none, or out of [0, 2**31).
     """
-    if isinstance(seeds, int):
-        check_counts(seeds=seeds)
+    if isinstance(seeds, int) and seeds > 0:
+        check_counts(seeds=seeds)  # before a billion of them are made
     numbers = range(seeds) if isinstance(seeds, int) else [*map(operator.index, seeds)]
     # A seed is traced as an int32, so that seeds share one compiled program.
     wrong = len(set(numbers)) < len(numbers) or any(not 0 <= n < 2**31 for n in numbers)
