@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 from jax.extend import backend
 
-__all__ = ["known_platforms", "matmul_precision", "numerics", "set_up_jax"]
+__all__ = ["known_platforms", "numerics", "set_up_jax"]
 
 # Devices for each core that CPU devices may be asked for. Each has threads of its own:
 # thousands take minutes to start, and a million abort the process.
@@ -62,16 +62,6 @@ def set_up_jax(devices: int | None = None) -> None:
         jax.config.update("jax_compilation_cache_dir", str(cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-
-
-def matmul_precision() -> str:
-    """Returns the precision of products: the user's setting of JAX, or ``"float32"``.
-
-    JAX's own default is the fastest of each platform: bfloat16 on TPUs, TensorFloat-32
-    on some GPUs. Scores would not be those of a CPU.
-    """
-    chosen = jax.config.values["jax_default_matmul_precision"]
-    return "float32" if chosen in (None, "highest") else str(chosen)
 
 
 @contextmanager

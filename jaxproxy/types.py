@@ -23,6 +23,10 @@ class Batch(NamedTuple):
     y: jax.Array
 
 
+PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
+"""Precisions of a fidelity, the best first."""
+
+
 @dataclass(frozen=True)
 class Fidelity:
     """Size of the network and of the batch that are scored.
@@ -35,19 +39,28 @@ class Fidelity:
       cells: cells per stage, or what the space says they are.
       batch_size: inputs per batch.
       resolution: side of the images in pixels, or what the space says it is.
+      precision: of the operands of convolutions and matrix products, one of
+        :data:`PRECISIONS`. Less than ``"float32"`` is for devices that have it.
 
     Raises:
-      ValueError: a field is not a positive ``int``. A space may refuse more.
+      ValueError: a size is not a positive ``int``, or an unknown precision. A space may
+        refuse more.
     """
 
     width: int = 16
     cells: int = 5
     batch_size: int = 64
     resolution: int = 64
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         """Checks the fields, because a wrong one would surface inside a trace."""
-        for name, value in asdict(self).items():
+        if self.precision not in PRECISIONS:
+            raise ValueError(
+                f"unknown precision {self.precision!r}; choose from {[*PRECISIONS]}"
+            )
+        sizes = {k: v for k, v in asdict(self).items() if k != "precision"}
+        for name, value in sizes.items():
             # bool is an int, and a numpy integer would not survive a JSON manifest.
             if type(value) is not int or value < 1:
                 raise ValueError(f"{name} must be a positive int, got {value!r}")

@@ -25,7 +25,8 @@ SHOWN = (
     *(
         ROOT / "docs" / f"{name}.md"
         for name in (
-            *("adding", "files", "integrations", "models", "results", "search"),
+            *("accelerators", "adding", "files", "integrations", "models"),
+            *("results", "search"),
         )
     ),
     *sorted((ROOT / "notebooks").glob("*.ipynb")),

@@ -60,7 +60,7 @@ def evaluate(
     run: Run, proxies: Sequence[Proxy | str] | Mapping[str, Function]
 ) -> dict[str, np.ndarray]:
     """The columns of :func:`rescore` as float64[N]."""
-    with numerics(run.manifest["scorer"].get("precision", "float32")):
+    with numerics(run.manifest["scorer"]["fidelity"].get("precision", "float32")):
         functions, meters = _functions(run, proxies)
         archs, scores = _evaluate(run, functions, meters)
     unique, class_of_row = np.unique(archs, return_inverse=True)

@@ -23,6 +23,7 @@ File = Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")]
 Folder = Annotated[Path, arg(metavar="RUN")]
 Names = Annotated[tuple[str, ...], arg(metavar="NAME ...")]
 Truths = Annotated[tuple[str, ...], arg(metavar="TRUTH ...", help_behavior_hint="")]
+Lanes = Annotated[int | Literal["auto"], arg(metavar="N|auto")]
 Flag = Annotated[FlagCreatePairsOff[bool], arg(help_behavior_hint="")]
 
 

@@ -14,6 +14,7 @@ from jaxproxy.cli._commands import (
     File,
     Flag,
     Folder,
+    Lanes,
     Names,
     Number,
     Truths,
@@ -72,6 +73,10 @@ class Score(TruthOptions):
     """Images for proxies that take them: npz with x [N, R, R, 3] and labels y [N]."""
     devices: Number = None
     """Devices to use, all by default; on the CPU, each is a processor core."""
+    lanes: Lanes = 1
+    """Architectures side by side on a device; auto is 1 on CPU, else what fits."""
+    precision: Literal["float32", "tensorfloat32", "bfloat16"] = "float32"
+    """Of products; below float32, scores are others, and faster on an accelerator."""
     deduplicate: Flag = False
     """Score one of each isomorphism class; default where that changes no score."""
     no_deduplicate: Flag = False
@@ -135,6 +140,7 @@ class Score(TruthOptions):
             images=images,
             labels=labels,
             devices=self.devices,
+            lanes=self.lanes,
         )
 
     def _sweep(
@@ -161,7 +167,7 @@ class Score(TruthOptions):
 
     def _fidelity(self, space: "Space") -> "Fidelity":
         names = ("width", "cells", "batch_size", "resolution")
-        given = {name: getattr(self, name) for name in names}
+        given = {name: getattr(self, name) for name in (*names, "precision")}
         given = {name: value for name, value in given.items() if value is not None}
         return dataclasses.replace(space.presets[self.preset], **given)
 

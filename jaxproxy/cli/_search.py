@@ -17,6 +17,7 @@ from tyro.conf import Positional, arg
 from jaxproxy.cli._commands import (
     Flag,
     Folder,
+    Lanes,
     Names,
     Number,
     Truths,
@@ -81,6 +82,8 @@ class Search(RepeatsOption):
     """Outputs of the network, in place of the space's."""
     devices: Number = None
     """Devices to use, all by default; on the CPU, each is a processor core."""
+    lanes: Lanes = 1
+    """Architectures side by side on a device; auto is 1 on CPU, else what fits."""
     json: Flag = False
     """Print a list with the record of the winner and nothing else."""
 
@@ -185,6 +188,7 @@ class Search(RepeatsOption):
             fidelity=self.preset,
             seeds=self.seeds,
             devices=self.devices,
+            lanes=self.lanes,
             block_size=self.together,
         )
 

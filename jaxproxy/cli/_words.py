@@ -73,8 +73,9 @@ def catalogue() -> Iterator[str]:
             yield f"      {preset}: {_words(asdict(fidelity))}"
 
 
-def _words(fidelity: dict[str, int]) -> str:
-    return ", ".join(f"{k.replace('_', ' ')} {value}" for k, value in fidelity.items())
+def _words(fidelity: dict[str, int | str]) -> str:
+    shown = {k: v for k, v in fidelity.items() if v != "float32"}
+    return ", ".join(f"{k.replace('_', ' ')} {value}" for k, value in shown.items())
 
 
 def _options(factory: Callable[..., Proxy | Space]) -> str:

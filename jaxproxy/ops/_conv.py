@@ -10,7 +10,7 @@ second derivatives: where a convolution is ``portable``, its gradient is made of
 made of XLA's convolutions, and may be differentiated in forward mode.
 
 On CPU, narrow and large convolutions take the forms of ``_conv_cpu``, depthwise ones
-that of ``_grouped``.
+that of ``_grouped``. Architectures side by side take those of ``_lanes``.
 """
 
 import functools
@@ -30,7 +30,8 @@ from jaxproxy.ops._conv_cpu import (
     sum_over_tiles,
 )
 from jaxproxy.ops._grouped import depthwise_dw, depthwise_rows, grouped_dw
-from jaxproxy.ops._platform import by_platform
+from jaxproxy.ops._lanes import conv_in_lanes, dw_in_lanes
+from jaxproxy.ops._platform import by_platform, in_lanes
 from jaxproxy.ops._product import channel_product
 from jaxproxy.ops._tiles import is_large
 from jaxproxy.ops._window import Window, dilated
@@ -110,6 +111,8 @@ def conv_transpose(
 def _conv_value(x: Array, kernel: Array, window: Window) -> Array:
     if window.is_matmul(kernel.shape):
         return lax.dot_general(x, kernel[0, 0], (((3,), (0,)), ((), ())))
+    if in_lanes():
+        return conv_in_lanes(_conv_lax, window, x, kernel)
     whole = functools.partial(_conv_lax, window)
     if window.is_plain3(kernel.shape, NARROW):
         return by_platform(x, kernel, cpu=conv_rows, default=whole)
@@ -232,6 +235,8 @@ def _strided_dx(
 
 def _conv_dw(x: Array, dy: Array, shape: tuple[int, ...], window: Window) -> Array:
     """Gradient of the kernel: x and dy convolved over the batch axis."""
+    if in_lanes() and not window.is_matmul(shape):
+        return dw_in_lanes(shape, window, x, dy)
     if window.is_depthwise(shape):
         return by_platform(
             x,

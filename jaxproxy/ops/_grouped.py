@@ -15,8 +15,23 @@ from jaxproxy.ops._window import Window, dilated
 
 def grouped_dw(shape: tuple[int, ...], window: Window, x: Array, dy: Array) -> Array:
     """One contraction per kernel tap and group, over shifted views of the input."""
-    kh, kw, per_group, out = shape
+    per_group, out = shape[2:]
     groups, (batch, height, width, _) = window.groups, dy.shape
+    gradient = dy.reshape(batch, height, width, groups, out // groups)
+    taps = []
+    for view in tap_views(shape, window, x, (height, width)):
+        view = view.reshape(batch, height, width, groups, per_group)
+        taps.append(jnp.einsum("bhwgi,bhwgo->igo", view, gradient))
+    return jnp.stack(taps).reshape(shape)
+
+
+def tap_views(
+    shape: tuple[int, ...], window: Window, x: Array, size: tuple[int, int]
+) -> list[Array]:
+    """What each tap of a kernel of a shape is multiplied with, float[B, H', W', Cin].
+
+    ``size`` is the height and width of the convolution's output.
+    """
     (low_h, high_h), (low_w, high_w) = window.padding
     interior = [d - 1 for d in window.lhs_dilation]
     padded = lax.pad(
@@ -29,20 +44,14 @@ def grouped_dw(shape: tuple[int, ...], window: Window, x: Array, dy: Array) -> A
             (0,) * 3,
         ),
     )
-    gradient = dy.reshape(batch, height, width, groups, out // groups)
-    taps = []
-    for i in range(kh):
-        for j in range(kw):
+    last = [dilated(n, s) for n, s in zip(size, window.strides, strict=True)]
+    views = []
+    for i in range(shape[0]):
+        for j in range(shape[1]):
             start = (0, i * window.rhs_dilation[0], j * window.rhs_dilation[1], 0)
-            last = [
-                dilated(n, s)
-                for n, s in zip((height, width), window.strides, strict=True)
-            ]
-            stop = (batch, start[1] + last[0], start[2] + last[1], x.shape[3])
-            view = lax.slice(padded, start, stop, (1, *window.strides, 1))
-            view = view.reshape(batch, height, width, groups, per_group)
-            taps.append(jnp.einsum("bhwgi,bhwgo->igo", view, gradient))
-    return jnp.stack(taps).reshape(kh, kw, per_group, out)
+            stop = (len(x), start[1] + last[0], start[2] + last[1], x.shape[3])
+            views.append(lax.slice(padded, start, stop, (1, *window.strides, 1)))
+    return views
 
 
 def depthwise_rows(window: Window, x: Array, kernel: Array) -> Array:

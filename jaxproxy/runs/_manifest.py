@@ -10,6 +10,16 @@ _LOGGER = logging.getLogger("jaxproxy")
 _ENVIRONMENT = "environment"  # the manifest's one key that may differ on resume
 
 
+def _complete(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Returns a manifest with what those of earlier versions do not say."""
+    scorer = manifest.get("scorer", {})
+    if not isinstance(scorer.get("fidelity"), dict):
+        return manifest
+    fidelity = {"precision": "float32", **scorer["fidelity"]}
+    flags = {"random_seed_offset": 0, **scorer.get("jax", {})}
+    return {**manifest, "scorer": {**scorer, "fidelity": fidelity, "jax": flags}}
+
+
 def check_same(path: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
     """Raises StoreError unless two manifests agree, environments aside.
 
@@ -18,7 +28,7 @@ def check_same(path: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
       there: the manifest of the run.
       here: the manifest of what is asked for.
     """
-    there, here = _leaves(there), _leaves(here)
+    there, here = _leaves(_complete(there)), _leaves(_complete(here))
     refused, notes = [], []
     for key in dict.fromkeys([*there, *here]):
         a, b = (leaves.get(key, "(absent)") for leaves in (there, here))

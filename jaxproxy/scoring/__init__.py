@@ -1,10 +1,10 @@
 """From codes to scores: any number of architectures and seeds, on any devices."""
 
+from jaxproxy.scoring._bound import bind_pass
 from jaxproxy.scoring._cost import COSTS, cost_class, summary
 from jaxproxy.scoring._images import as_labels, check_layout
 from jaxproxy.scoring._live import LiveSearch, search_live
 from jaxproxy.scoring._population import Population, population
-from jaxproxy.scoring._program import bind_pass
 from jaxproxy.scoring._pruning import prune_live
 from jaxproxy.scoring._score import make_scorer, score
 from jaxproxy.scoring._scorer import BlockScores, Scorer

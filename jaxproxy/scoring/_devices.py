@@ -6,6 +6,30 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxproxy.types import PRECISIONS
+
+# On TPU, JAX's "tensorfloat32" is three passes of bfloat16, with more digits than a
+# GPU's: a run could not be continued on the other. A GPU's default is tensorfloat32.
+_PRECISIONS = {
+    "cpu": ("float32",),
+    "gpu": ("float32", "tensorfloat32"),
+    "tpu": ("float32", "bfloat16"),
+}
+
+
+def check_precision(precision: str, devices: Sequence[jax.Device]) -> None:
+    """Raises ValueError for a precision that some device does not compute in.
+
+    What a device of an unknown kind computes in is left to JAX.
+    """
+    for device in devices:
+        choices = _PRECISIONS.get(device.platform, PRECISIONS)
+        if precision not in choices:
+            raise ValueError(
+                f"{device} has no products of precision {precision!r}; choose from "
+                f"{[*choices]}"
+            )
+
 
 class Devices(NamedTuple):
     """Devices that a block of architectures is sharded over."""
@@ -16,6 +40,11 @@ class Devices(NamedTuple):
     def of(cls, devices: Sequence[jax.Device]) -> "Devices":
         """Returns these devices in one row, a slice of the architectures on each."""
         return cls(jax.sharding.Mesh(np.array(devices), ("arch",)))
+
+    @property
+    def all(self) -> list[jax.Device]:
+        """The devices, in their order."""
+        return list(self.mesh.devices.flat)
 
     @property
     def num(self) -> int:

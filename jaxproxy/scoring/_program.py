@@ -1,12 +1,12 @@
 """Readings and scores of a block of architectures: one compiled program.
 
-The architecture axis is a loop on each device, sharded over devices: under ``vmap`` a
-``switch`` would run every branch.
+The architecture axis is a loop on each device, sharded over devices. A step of the loop
+is one architecture on a CPU, since under ``vmap`` a ``switch`` would run every branch,
+and may be many side by side elsewhere (``_lanes``).
 """
 
 import copy
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -17,24 +17,20 @@ import numpy as np
 from jax import Array, lax
 
 from jaxproxy.measure import (
-    BoundEqualWeights,
-    BoundPass,
-    BoundTaps,
-    EqualWeightsMeter,
     EqualWeightsPass,
-    Pass,
     PassInputs,
     Readings,
-    Setup,
     Slot,
-    make_batches,
     make_passes,
     read_passes,
 )
 from jaxproxy.proxies import Proxy
+from jaxproxy.scoring._bound import bind_pass
 from jaxproxy.scoring._devices import Devices
+from jaxproxy.scoring._inputs import SeededInputs
+from jaxproxy.scoring._lanes import Lanes, largest_that_fits, over_lanes
 from jaxproxy.scoring._tracing import no_collection, tracing
-from jaxproxy.spaces import Mode, Space
+from jaxproxy.spaces import Space
 from jaxproxy.types import Batch, Fidelity
 
 
@@ -49,17 +45,6 @@ class BlockScores(NamedTuple):
     """Meter name -> float[n, S, L, ...], or [n, S, M, L, ...] for M batches."""
     present: dict[str, np.ndarray]
     """Meter name -> bool[n, L], the slots an architecture has."""
-
-
-class _Drawn(NamedTuple):
-    """What is drawn for a seed, for all passes."""
-
-    weights: dict[str, Any]
-    """By scheme."""
-    batches: dict[str, Batch]
-    """By the label of ``Setup.shown``."""
-    key: Array
-    """For what meters of the whole network draw."""
 
 
 class BlockProgram:
@@ -84,19 +69,20 @@ class BlockProgram:
         images: Batch,
         devices: Devices,
         block_size: int,
-        precision: str,
+        lanes: Lanes,
     ) -> None:
         """Takes what :class:`~jaxproxy.scoring.Scorer` takes; compiles nothing yet."""
         self.meters = tuple(dict.fromkeys(m for p in proxies for m in p.meters))
         self.passes = make_passes(self.meters)
         self.num_traces = 0
-        self._space, self._fidelity, self._images = space, fidelity, images
+        self._space, self._fidelity = space, fidelity
         self._proxies, self._seeds = tuple(proxies), seeds
-        self._devices, self._block_size = devices, block_size
-        self._precision = precision
+        self._devices, self._block_size, self._asked = devices, block_size, lanes
         self._x64 = any(isinstance(one, EqualWeightsPass) for one in self.passes)
         with self._numerics():
             self._bound = [bind_pass(space, fidelity, one) for one in self.passes]
+        shared = devices.shared
+        self._draws = SeededInputs(self._bound, space.task, fidelity, images, shared)
         self._scratch: Any = None
 
     def run(self, block: Array) -> BlockScores:
@@ -107,8 +93,8 @@ class BlockProgram:
     def _run(self, block: Array) -> BlockScores:
         # Donated: none is left here if a call is interrupted.
         scratch, self._scratch = self._scratch, None
-        compiled = self._compiled
-        if scratch is None:
+        lanes, compiled = self._compiled
+        if lanes == 1 and scratch is None:
             scratch = self._clear(self._seeded[0], block, None)
         results = []
         for inputs in self._seeded:
@@ -126,7 +112,7 @@ class BlockProgram:
     def reseeded(self, seeds: Sequence[int]) -> "BlockProgram":
         """Returns the same program with other seeds, compiled once for both."""
         with self._numerics():
-            _ = self._compiled
+            _ = self._compiled  # for both
         other = copy.copy(self)
         other._seeds, other._scratch = seeds, None
         other.__dict__.pop("_seeded", None)  # drawn of the seeds
@@ -141,48 +127,11 @@ class BlockProgram:
             return read_passes(self._bound, self._prepared(inputs), code)[0]
 
         with self._numerics():
-            inputs = self._inputs(self._traced.out_info)
-            return jax.eval_shape(read, inputs, code).layout.slots
+            return jax.eval_shape(read, self._draws.shapes, code).layout.slots
 
     def _numerics(self) -> AbstractContextManager[None]:
         """Returns the context in which all of the program is built and run."""
-        return tracing(self._precision, x64=self._x64)
-
-    def _draw(self, seed: Array | int) -> "_Drawn":
-        """What the passes run on; equal weights and noise for equal seeds.
-
-        Weights of a scheme are the same in every mode, so they are drawn once.
-        """
-        weight_key, batch_key = jax.random.split(jax.random.key(seed))
-        drawn = _Drawn({}, {}, jax.random.fold_in(batch_key, 0))
-        for one in self._bound:
-            setup = one.spec.setup
-            if setup.weights not in drawn.weights:
-                drawn.weights[setup.weights] = one.init(weight_key)
-            if setup.shown.label not in drawn.batches:
-                drawn.batches[setup.shown.label] = self._show(batch_key, setup)
-        return drawn
-
-    def _show(self, key: Array, setup: Setup) -> Batch:
-        """Returns the batches [M, B, ...] of a setup."""
-        if self._x64:  # all images, in their own number
-            return jax.tree.map(lambda leaf: leaf[None], self._images)
-        task = self._space.task
-        return make_batches(
-            key, setup, self._fidelity, task.num_outputs, self._images, task.draw
-        )
-
-    def _inputs(self, drawn: "_Drawn") -> list[PassInputs]:
-        """For each pass; arrays are shared."""
-        setups = [one.spec.setup for one in self._bound]
-        return [
-            PassInputs(
-                drawn.weights[setup.weights],
-                drawn.batches[setup.shown.label],
-                drawn.key,
-            )
-            for setup in setups
-        ]
+        return tracing(self._fidelity.precision, x64=self._x64)
 
     def _prepared(self, inputs: Sequence[PassInputs]) -> list[Any]:
         """For each pass, what no gene changes."""
@@ -190,60 +139,79 @@ class BlockProgram:
         return [one.prepare(own) for one, own in pairs]
 
     @cached_property
-    def _traced(self) -> jax.stages.Traced:
-        jitted = jax.jit(self._draw, out_shardings=self._devices.shared)
-        return jitted.trace(0)
-
-    @cached_property
-    def _compiled_draw(self) -> Future[jax.stages.Compiled]:
-        """The program that draws the inputs of a seed, compiled in the background."""
-        lowered = self._traced.lower()
-        pool = ThreadPoolExecutor(1)
-        compiled = pool.submit(lowered.compile)
-        pool.shutdown(wait=False)
-        return compiled
-
-    @cached_property
     def _seeded(self) -> list[list[PassInputs]]:
         """Inputs of every seed; of the first, where they are the same for all."""
-        draw = self._compiled_draw.result()
         seeds = self._seeds[:1] if self._x64 else self._seeds
-        return [self._inputs(draw(seed)) for seed in seeds]
+        return [self._draws.of(seed) for seed in seeds]
 
     def _shapes(self) -> tuple[Any, Any]:
         """Of what is drawn for a seed, and of a block of codes."""
-        inputs = self._inputs(self._traced.out_info)
         codes = (self._block_size, len(self._space.choices))
         block = jax.ShapeDtypeStruct(codes, jnp.int32)
-        return _on(self._devices.shared, inputs), _on(self._devices.by_arch, block)
+        inputs = _on(self._devices.shared, self._draws.shapes)
+        return inputs, _on(self._devices.by_arch, block)
 
     @cached_property
-    def _compiled(self) -> jax.stages.Compiled:
-        """Program ``(inputs, codes, scratch)`` -> scratch, readings and scores."""
-        _ = self._compiled_draw  # compiles while this one is traced
-        kept = [meter.name for meter in self.meters if meter.keep]
+    def lanes(self) -> int:
+        """How many architectures are scored side by side on a device."""
+        with self._numerics():
+            return self._compiled[0]
+
+    @cached_property
+    def _compiled(self) -> tuple[int, jax.stages.Compiled]:
+        """Lanes, and program ``(inputs, codes, scratch)`` -> scratch and results."""
+        lanes, memory = self._asked
+        if lanes is not None:
+            return lanes, self._compile(lanes)
+        return largest_that_fits(self._compile, self._most, memory)
+
+    def lower(self) -> jax.stages.Lowered:
+        """Returns the program, with as many lanes as may be, lowered for its devices.
+
+        They need not be there.
+        """
+        with self._numerics():
+            return self._lower(self._asked.number or self._most)
+
+    @property
+    def _most(self) -> int:
+        """Lanes that fill a block."""
+        return self._block_size // self._devices.num
+
+    def _compile(self, lanes: int) -> jax.stages.Compiled:
+        self._draws.start()  # compiles while this one is traced
+        with no_collection():
+            lowered = self._lower(lanes)
+        return lowered.compile()
+
+    def _lower(self, lanes: int) -> jax.stages.Lowered:
+        shapes, scratch = self._shapes(), None
+        if lanes == 1:
+            cleared = jax.eval_shape(self._clear, *shapes, None)
+            scratch = _on(self._devices.by_arch, cleared)
 
         def mapped(inputs: list[PassInputs], codes: Array, scratch: Any) -> Any:
             prepared = self._prepared(inputs)
 
             def one(scratch: Any, code: Array) -> tuple[Any, Any]:
                 self.num_traces += 1
-                readings, scratch = read_passes(self._bound, prepared, code, scratch)
-                scores = {p.name: p.score(readings) for p in self._proxies if p.score}
-                valid = {
-                    p.name: p.is_valid(readings, scores[p.name]) for p in self._proxies
-                }
-                values = {name: readings.values[name] for name in kept}
-                mask = {name: readings.mask[name] for name in kept}
-                return scratch, (scores, valid, values, mask)
+                return self._one(prepared, code, scratch)
 
-            return lax.scan(one, scratch, codes)
+            if lanes == 1:
+                return lax.scan(one, scratch, codes)
+            return None, over_lanes(lambda code: one(None, code)[1], codes, lanes)
 
-        shapes = self._shapes()
-        scratch = _on(self._devices.by_arch, jax.eval_shape(self._clear, *shapes, None))
-        with no_collection():
-            lowered = self._devices.over_archs(mapped).lower(*shapes, scratch)
-        return lowered.compile()
+        return self._devices.over_archs(mapped).lower(*shapes, scratch)
+
+    def _one(self, prepared: list[Any], code: Array, scratch: Any) -> tuple[Any, Any]:
+        """Scratch for the next architecture, and scores and readings of one."""
+        readings, scratch = read_passes(self._bound, prepared, code, scratch)
+        scores = {p.name: p.score(readings) for p in self._proxies if p.score}
+        valid = {p.name: p.is_valid(readings, scores[p.name]) for p in self._proxies}
+        kept = [meter.name for meter in self.meters if meter.keep]
+        values = {name: readings.values[name] for name in kept}
+        mask = {name: readings.mask[name] for name in kept}
+        return scratch, (scores, valid, values, mask)
 
     @cached_property
     def _clear(self) -> jax.stages.Wrapped:
@@ -254,29 +222,6 @@ class BlockProgram:
             return [one.scratch(own, codes[0]) for one, own in pairs]
 
         return self._devices.over_archs(mapped)
-
-
-def bind_pass(space: Space, fidelity: Fidelity, spec: Pass) -> BoundPass:
-    """Returns a pass with the networks of a space.
-
-    Raises:
-      ValueError: the space has no network for the setup.
-    """
-    if isinstance(spec, EqualWeightsPass):
-        meters = [m for m in spec.meters if isinstance(m, EqualWeightsMeter)]
-        return BoundEqualWeights(
-            spec,
-            tuple(
-                space.make_equal_weights(fidelity, underflow=meter.underflow)
-                for meter in meters
-            ),
-        )
-    setup, loss = spec.setup, space.task.loss
-    mode = Mode(setup.weights, setup.norm)
-    network = plain = space.make_network(fidelity, mode)
-    if any(meter.plain for meter in spec.whole):
-        plain = space.make_network(fidelity, mode._replace(plain=True))
-    return BoundTaps(spec, network, plain, loss)
 
 
 def _on(sharding: jax.sharding.Sharding, shapes: Any) -> Any:

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +13,10 @@ from jax import Array
 from jaxproxy.measure import EqualWeightsMeter
 from jaxproxy.options import check_choices, check_counts
 from jaxproxy.proxies import Proxy, grey_images, parse_proxy
+from jaxproxy.scoring._devices import Devices, check_precision
 from jaxproxy.scoring._images import as_labels, check_layout
-from jaxproxy.scoring._scorer import Scorer, check_seeds
+from jaxproxy.scoring._lanes import Execution, make_lanes
+from jaxproxy.scoring._scorer import Blocks, Scorer, check_seeds
 from jaxproxy.scoring._sizes import check_sizes
 from jaxproxy.spaces import Space
 from jaxproxy.startup import known_platforms
@@ -29,8 +31,7 @@ def make_scorer(
     seeds: int | Sequence[int] = 1,
     images: np.ndarray | Array | None = None,
     labels: np.ndarray | Array | None = None,
-    devices: int | Sequence[jax.Device] | None = None,
-    block_size: int | None = None,
+    **execution: Unpack[Execution],
 ) -> Scorer:
     """Returns a scorer of a space's architectures; nothing is compiled yet.
 
@@ -43,9 +44,14 @@ def make_scorer(
         ones by default.
       labels: integer[N] or [N, 1], or one-hot [N, classes], the classes of the images,
         for proxies with a loss; 0 by default.
-      devices: how many local devices, or which; all of them by default.
-      block_size: codes per compiled call, rounded up to a multiple of the devices;
-        by default so that a block takes about a second.
+      **execution: how, which changes no score but for its last digits:
+
+        * ``devices``: how many local devices, or which; all of them by default.
+        * ``block_size``: codes per compiled call, rounded up to a multiple of devices
+          and lanes; by default so that a block takes about a second.
+        * ``lanes``: architectures side by side on a device, 1 by default. ``"auto"`` is
+          1 on CPU and elsewhere the largest power of two that fits into its memory.
+        * ``memory``: bytes of a device for ``"auto"``, if it does not say them itself.
 
     Raises:
       ValueError: an argument that cannot be used, with the choices.
@@ -53,13 +59,9 @@ def make_scorer(
     chosen = _proxies(proxies)
     fidelity = _fidelity(space, fidelity)
     numbers = check_seeds(seeds)
-    used = _devices(devices)
+    blocks = _blocks(fidelity, **execution)
+    used = blocks.devices.all
     check_sizes(space, chosen, fidelity, num_seeds=len(numbers), devices=used)
-    if block_size is None:
-        block_size = _block_size(fidelity)
-    if block_size < 1:
-        raise ValueError(f"block_size must be at least 1, got {block_size}")
-    check_counts(block_size=block_size)
     needy = [proxy.name for proxy in chosen if _needs_images(proxy)]
     if images is not None and needy:
         _check_side(space, fidelity, images)
@@ -76,8 +78,7 @@ def make_scorer(
         seeds=numbers,
         images=given,
         image_source=source,
-        devices=used,
-        block_size=-(-block_size // len(used)) * len(used),
+        blocks=blocks,
     )
 
 
@@ -152,6 +153,27 @@ def _fidelity(space: Space, fidelity: Fidelity | str) -> Fidelity:
         fidelity = space.presets[fidelity]
     space.check_fidelity(fidelity)
     return fidelity
+
+
+def _blocks(
+    fidelity: Fidelity,
+    *,
+    devices: int | Sequence[jax.Device] | None = None,
+    block_size: int | None = None,
+    lanes: int | str = 1,
+    memory: int | None = None,
+) -> Blocks:
+    """Returns how codes are shared out; whole groups of lanes go to each device."""
+    used = _devices(devices)
+    check_precision(fidelity.precision, used)
+    if block_size is None:
+        block_size = _block_size(fidelity)
+    if block_size < 1:
+        raise ValueError(f"block_size must be at least 1, got {block_size}")
+    check_counts(block_size=block_size)
+    side_by_side = make_lanes(lanes, memory, used)
+    whole = len(used) * (side_by_side.number or 1)
+    return Blocks(Devices.of(used), -(-block_size // whole) * whole, side_by_side)
 
 
 def _devices(devices: int | Sequence[jax.Device] | None) -> list[jax.Device]:

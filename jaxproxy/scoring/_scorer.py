@@ -9,7 +9,7 @@ import dataclasses
 import operator
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -19,10 +19,19 @@ from jaxproxy.options import check_counts, quoted
 from jaxproxy.proxies import Proxy
 from jaxproxy.scoring._balance import blocks, deal, merge_blocks
 from jaxproxy.scoring._devices import Devices
+from jaxproxy.scoring._lanes import Lanes
 from jaxproxy.scoring._program import BlockProgram, BlockScores
 from jaxproxy.spaces import Space
-from jaxproxy.startup import matmul_precision
 from jaxproxy.types import Batch, Fidelity
+
+
+class Blocks(NamedTuple):
+    """How codes are shared out: what is compiled for, and nothing of what is scored."""
+
+    devices: Devices
+    size: int
+    """Codes of a block, a multiple of the devices."""
+    lanes: Lanes
 
 
 class Scorer:
@@ -34,8 +43,7 @@ class Scorer:
       fidelity: size of the network and batch.
       seeds: int, one set of weights and inputs each.
       block_size: codes per compiled call, a multiple of ``num_devices``.
-      precision: of products and convolutions: ``float32``, or what the user has set
-        JAX to when the scorer was made.
+      lanes: architectures side by side on a device, or ``"auto"`` for as many as fit.
     """
 
     def __init__(
@@ -47,15 +55,14 @@ class Scorer:
         seeds: Sequence[int],
         images: Batch,
         image_source: str,
-        devices: Sequence[jax.Device],
-        block_size: int,
+        blocks: Blocks,
     ) -> None:
         """Takes checked arguments; compiles nothing yet."""
         self.space, self.fidelity = space, fidelity
         self.proxies, self.seeds = tuple(proxies), tuple(seeds)
-        self.block_size, self.num_devices = block_size, len(devices)
-        self._image_source, self.precision = image_source, matmul_precision()
-        self._devices = Devices.of(devices)
+        self.block_size, self.num_devices = blocks.size, blocks.devices.num
+        self.lanes = blocks.lanes.said
+        self._image_source, self._devices = image_source, blocks.devices
         self._programs = [
             BlockProgram(
                 space,
@@ -63,9 +70,9 @@ class Scorer:
                 fidelity=fidelity,
                 seeds=self.seeds,
                 images=images,
-                devices=self._devices,
-                block_size=block_size,
-                precision=self.precision,
+                devices=blocks.devices,
+                block_size=blocks.size,
+                lanes=blocks.lanes,
             )
             for group in _by_precision(self.proxies)
         ]
@@ -87,12 +94,12 @@ class Scorer:
         # Padded with the cheapest; each device gets a slice, and all the same work.
         padding = self.block_size - len(codes)
         order = np.concatenate([np.repeat(order[:1], padding), order])
-        block = jax.device_put(codes[order[self._lanes]], self._devices.by_arch)
+        block = jax.device_put(codes[order[self._places]], self._devices.by_arch)
         measured = BlockScores({}, {}, {}, {})
         for program in self._programs:
             parts = zip(measured, program.run(block), strict=True)
             measured = BlockScores(*(one | other for one, other in parts))
-        places = np.argsort(self._lanes)[padding:]
+        places = np.argsort(self._places)[padding:]
         return merge_blocks([measured], places[np.argsort(order[padding:])])
 
     def score(self, codes: np.ndarray) -> BlockScores:
@@ -121,6 +128,13 @@ class Scorer:
         other._programs = [one.reseeded(other.seeds) for one in self._programs]
         return other
 
+    def lower(self) -> list[jax.stages.Lowered]:
+        """Returns the programs that score, lowered for devices that need not be there.
+
+        One for proxies in float32, one for networks of equal weights in float64.
+        """
+        return [program.lower() for program in self._programs]
+
     def counts(self, codes: np.ndarray) -> dict[str, np.ndarray]:
         """Exact counts on the host, proxy name -> float64[n]."""
         counts = ((p.name, p.count) for p in self.proxies if p.count is not None)
@@ -144,7 +158,6 @@ class Scorer:
             "seeds": list(self.seeds),
             "images": self._image_source,
             "inputs": "gaussian",
-            "precision": self.precision,
             "jax": {flag: getattr(jax.config, f"jax_{flag}") for flag in flags},
         }
 
@@ -175,7 +188,7 @@ class Scorer:
         return {m: [slot.name for slot in slots] for m, slots in self.layout.items()}
 
     @cached_property
-    def _lanes(self) -> np.ndarray:
+    def _places(self) -> np.ndarray:
         """Ranks by cost in the order of the devices' slices of a block."""
         slice_size = self.block_size // self.num_devices
         return np.concatenate(deal(self.block_size, slice_size))

@@ -41,7 +41,7 @@ def check_sizes(
       devices: each has its own copy.
     """
     setups = list(dict.fromkeys(m.setup for p in proxies for m in p.meters))
-    sizes: dict[str, int] = dataclasses.asdict(fidelity)
+    sizes: dict[str, int] = {name: getattr(fidelity, name) for name in _SIZES}
     sizes |= {"num_classes": space.task.num_outputs, "seeds": num_seeds}
     sizes["batches"] = max((setup.batches for setup in setups), default=1)
     own = [setup.batch_size for setup in setups if setup.batch_size is not None]
@@ -81,6 +81,7 @@ def _problem(
     return ""
 
 
+_SIZES = ("width", "cells", "batch_size", "resolution")
 _ACTIVATIONS = "activations"
 
 
@@ -90,8 +91,9 @@ def _arrays(
     """Yields what every network needs, name -> numbers."""
     if not setups:
         return
-    names = [field.name for field in dataclasses.fields(Fidelity)]
-    fidelity = Fidelity(**{name: sizes[name] for name in names})
+    fidelity = Fidelity(
+        sizes["width"], sizes["cells"], sizes["batch_size"], sizes["resolution"]
+    )
     outputs, widest = sizes["num_classes"], 0
     for setup in setups:
         count = min(setup.batches, sizes["batches"])

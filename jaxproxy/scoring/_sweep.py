@@ -217,6 +217,7 @@ def _environment(scorer: Scorer) -> dict[str, Any]:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "host": platform.node(),
         "devices": scorer.num_devices,
+        "lanes": scorer.lanes,
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "python": platform.python_version(),
         "versions": versions,

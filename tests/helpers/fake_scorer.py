@@ -64,6 +64,7 @@ class FakeScorer:
 
     block_size: int = 8
     num_devices: int = 1
+    lanes: int = 1
     seeds: tuple[int, ...] = (0, 1, 5)
     seconds: float = 0.0
     settings: dict = field(default_factory=lambda: {"width": 8})

@@ -13,7 +13,7 @@ from jaxproxy import make_scorer, rescore
 from jaxproxy.meters import weight_norm
 from jaxproxy.proxies import Proxy
 from jaxproxy.search import SEARCHES, make_genes
-from jaxproxy.startup import matmul_precision, numerics
+from jaxproxy.startup import numerics
 from jaxproxy.types import Fidelity
 
 TINY = Fidelity(width=4, cells=1, batch_size=4, resolution=8)
@@ -36,33 +36,15 @@ def _scorer(seen: list[str]):
     return make_scorer(toy(), [_watching(seen)], fidelity=TINY, block_size=4, devices=1)
 
 
-def test_products_are_float32_whatever_a_platform_prefers():
-    seen: list[str] = []
-    scorer = _scorer(seen)
-    assert scorer.describe()["precision"] == "float32"
-    scorer.score(CODES)
-    assert {*seen} == {"float32"}
-
-
-def test_another_precision_is_another_run():
-    """Set when the scorer is made; what is set afterwards changes nothing."""
+def test_products_are_float32_whatever_jax_is_set_to():
+    """And what the fidelity says is another run."""
     seen: list[str] = []
     with jax.default_matmul_precision("bfloat16"):
-        lower = _scorer(seen)
-        assert matmul_precision() == "bfloat16"
-    same = _scorer(seen)
-    assert lower.describe() == same.describe() | {"precision": "bfloat16"}
-    lower.score(CODES)
-    assert {*seen} == {"bfloat16"}
-    seen.clear()
-    with jax.default_matmul_precision("bfloat16"):
-        same.score(CODES)
+        scorer = _scorer(seen)
+        assert scorer.describe()["fidelity"]["precision"] == "float32"
+        scorer.score(CODES)
     assert {*seen} == {"float32"}
-
-
-def test_highest_is_another_word_for_float32():
-    with jax.default_matmul_precision("highest"):
-        assert matmul_precision() == "float32"
+    assert scorer.describe() == _scorer([]).describe()
 
 
 def test_the_precision_is_that_of_products():
@@ -85,14 +67,20 @@ def test_seeds_that_are_moved_are_another_run():
 
 
 def test_a_run_of_another_precision_is_not_continued(tmp_path, capsys):
+    """What an older manifest does not say was so."""
     assert score_counts(tmp_path, "--sample", 3) == 0
-    manifest = json.loads((tmp_path / "_manifest.json").read_text())
-    assert manifest["scorer"]["precision"] == "float32"
+    file = tmp_path / "_manifest.json"
+    manifest = json.loads(file.read_text())
+    assert manifest["scorer"]["fidelity"].pop("precision") == "float32"
+    assert manifest["scorer"]["jax"].pop("random_seed_offset") == 0
     assert "xla_flags" in manifest["environment"]
+    file.write_text(json.dumps(manifest))
+    assert score_counts(tmp_path, "--sample", 3) == 0
+    manifest["scorer"]["fidelity"]["precision"] = "bfloat16"
+    file.write_text(json.dumps(manifest))
     capsys.readouterr()
-    with jax.default_matmul_precision("bfloat16"):
-        line = failed(capsys, score_counts(tmp_path, "--sample", 3))
-    assert "scorer.precision is 'float32' there and 'bfloat16' here" in line
+    line = failed(capsys, score_counts(tmp_path, "--sample", 3))
+    assert "fidelity.precision is 'bfloat16' there and 'float32' here" in line
 
 
 def test_ranks_are_promoted_whatever_the_user_debugs(tmp_path, capsys):

@@ -22,7 +22,7 @@ from jaxproxy.measure import (
     network_from_draws,
     scan,
 )
-from jaxproxy.ops import avg_pool
+from jaxproxy.ops import avg_pool, in_lanes
 from jaxproxy.spaces._cell import Operation, none, relu_conv_bn, run_cell, skip
 from jaxproxy.spaces._layers import BN, Conv, ConvBN, Reduction, tapped_dense
 from jaxproxy.spaces._mode import Mode, rescale
@@ -127,7 +127,7 @@ def _apply(graph: Any, tap: Tap, params: Any, x: Array) -> Array:
 
 def _cell_output(mode: Mode, code: Array, params: EdgeParams, x: Array) -> Array:
     silent = MeterSet(())
-    if mode.norm != "batch":
+    if mode.norm != "batch" or in_lanes():
         return run_cell(x, code, params, _operations(mode), Tap(silent))
     like = Buffers.like(x, len(params.scale), keep=True)
     buffers = jax.tree.map(lambda s: lax.empty(s.shape, s.dtype), like)
@@ -166,6 +166,8 @@ class _Stage(nnx.Module):
     def __call__(self, first: int, x: Array, code: Array, tap: Tap) -> Array:
         """Output of cells ``first``, ``first + 1``... for float[B, H, W, C]."""
         recorder, meters = tap.recorder, tap.recorder.meters
+        if in_lanes():  # the kernel's loops are of one architecture
+            return self._plain(first, x, code, tap)
         slopes = self.mode.norm == "fixed" and meters.wants("slope", *TENSORS)
         if not slopes and (self.mode.plain or self.mode.norm != "batch"):
             return self._plain(first, x, code, tap)
