@@ -95,6 +95,11 @@ MISTAKES = {
     "no proxy": ("score nasbench201 --proxies", "at least one proxy"),
     "twice": ("score nasbench201 --proxies params params", "each once"),
     "fidelity": ("score nasbench201 --resolution 10", "resolution .* of 4, not 10"),
+    "lanes": ("score nasbench201 --lanes 0", "lanes must be an int from 1 on .* 0"),
+    "precision": (
+        "score nasbench201 --precision bfloat16",
+        "no products of precision 'bfloat16'; choose from .'float32'.",
+    ),
     "seeds": ("score nasbench201 --seeds 0", "seeds"),
     "classes": (
         "score nasbench201 --num-classes 0",

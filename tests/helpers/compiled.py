@@ -14,45 +14,47 @@ _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 _FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all"}
 
 
-def num_steps(text: str) -> float:
+def num_steps(text: str, trips: float = 1) -> float:
     """Returns how many operations a program runs, one fusion an operation.
 
-    Loops count as often as they are known to run, and once if that depends on data; of
-    a conditional, the branches count by their mean.
+    Loops count as often as they are known to run. If that depends on data, they count
+    as often as ``trips`` says, and loops inside of these once. Of a conditional, the
+    branches count by their mean.
     """
     computations = _computations(text)
     entry = next(name for name, (first, _) in computations.items() if first)
 
     @cache
-    def steps(name: str) -> float:
-        return sum(map(of_line, computations[name][1]))
+    def steps(name: str, trips: float) -> float:
+        return sum(of_line(line, trips) for line in computations[name][1])
 
-    def of_line(line: str) -> float:
+    def of_line(line: str, trips: float) -> float:
         match = re.search(r"= (?:\([^=]*\)|\S+) ([\w\-]+)\(", line)
         if match is None or match[1] in _FREE:
             return 0
         if match[1] == "while":
-            trips = _TRIPS.search(line)
-            once = sum(steps(name) for name in _CALLED.findall(line))
-            return once * (int(trips[1]) if trips else 1)
+            known = _TRIPS.search(line)
+            inside = trips if known else 1
+            once = sum(steps(name, inside) for name in _CALLED.findall(line))
+            return once * (int(known[1]) if known else trips)
         if match[1] == "conditional":
             found = _BRANCHES.search(line)
             assert found is not None, line
             words = found[1].split(",") if found[1] else [found[2], found[3]]
             names = [word.strip().lstrip("%") for word in words]
-            return 1 + sum(map(steps, names)) / len(names)
+            return 1 + sum(steps(name, trips) for name in names) / len(names)
         if match[1] == "call":
-            return sum(steps(name) for name in _CALLED.findall(line))
+            return sum(steps(name, trips) for name in _CALLED.findall(line))
         return 1
 
-    return steps(entry)
+    return steps(entry, trips)
 
 
 def _computations(text: str) -> dict[str, tuple[bool, list[str]]]:
     """Returns name -> whether it is the entry, and its lines."""
     found: dict[str, tuple[bool, list[str]]] = {}
     lines: list[str] = []
-    for line in text.splitlines():
+    for line in re.sub(r"/\*index=\d+\*/", "", text).splitlines():
         if match := _COMPUTATION.match(line):
             lines = []
             found[match[2]] = bool(match[1]), lines

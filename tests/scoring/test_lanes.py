@@ -1,5 +1,6 @@
 """Architectures side by side: scores are those of one after another."""
 
+import os
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -31,8 +32,10 @@ SIZES = {
     "transnasbench101_micro": Fidelity(width=2, cells=1, batch_size=2, resolution=16),
 }
 SIZE = Fidelity(width=2, cells=1, batch_size=2, resolution=8)
-PROXIES = ("intrain", "snip", "grad_norm")
-"""Forward readings, and gradients of parameters, of one pass."""
+# All of them take minutes.
+EVERY = bool(os.environ.get("JAXPROXY_EVERY_SPACE"))
+READ = SPACES if EVERY else ("nasbench201", "nasbench_nlp")
+LOWERED = SPACES if EVERY else ("nasbench201", "natsbench_sss", "mobilenetv2")
 
 
 def _space(name: str) -> tuple[Space, Fidelity]:
@@ -43,11 +46,11 @@ def _codes(space: Space, num: int) -> np.ndarray:
     return space.sample(np.random.default_rng(0), num)
 
 
-@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("name", READ)
 def test_readings_are_those_of_one_architecture(name: str) -> None:
     """In float64, where no rectifier switches over for another order of a sum."""
     space, fidelity = _space(name)
-    meters = [meter for text in PROXIES for meter in parse_proxy(text).meters]
+    meters = parse_proxy("grad_norm").meters
     grey = Batch(jnp.zeros((1, 8, 8, 3)), jnp.zeros(1, jnp.int32))
     layouts = []
     with jax.enable_x64(True):
@@ -86,17 +89,18 @@ def _double(leaf: jax.Array) -> jax.Array:
     return leaf.astype(jnp.float64) if floating else leaf
 
 
-@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("name", LOWERED)
 def test_no_convolution_has_a_group_for_each_architecture(name: str) -> None:
     """Seven is no number of channels or groups of an architecture."""
     space, fidelity = _space(name)
     options = {"fidelity": fidelity, "devices": 1, "block_size": 7, "lanes": 7}
-    scorer = make_scorer(space, ["intrain", "jacov"], **options)
+    proxy = "capacity" if name == "natsbench_sss" else "grad_norm"  # in half the time
+    scorer = make_scorer(space, [proxy], **options)
     groups = group_counts(scorer.lower()[0].as_text())
     assert not [number for number in groups if number % 7 == 0]
 
 
-LANES_PROXIES = ("capacity", "intrain", "naswot", "snip")
+PROXIES = ("capacity", "intrain", "naswot", "snip")
 
 
 def _alive() -> Proxy:
@@ -114,7 +118,7 @@ def scorers() -> dict[int, Scorer]:
     """By lanes, on NAS-Bench-201."""
     space, fidelity = _space("nasbench201")
     options = {"fidelity": fidelity, "devices": 1, "block_size": 8}
-    proxies = [*LANES_PROXIES, _alive()]
+    proxies = [*PROXIES, _alive()]
     return {
         lanes: make_scorer(space, proxies, **options, lanes=lanes)
         for lanes in (1, 4, 32)
@@ -171,7 +175,9 @@ def test_a_step_of_64_lanes_is_far_less_than_64_steps() -> None:
     for lanes in (1, 64):
         options = {"devices": 1, "block_size": 64, "lanes": lanes}
         scorer = make_scorer(space, ["intrain"], fidelity=fidelity, **options)
-        steps[lanes] = num_steps(scorer.lower()[0].compile().as_text())
+        # Without lanes, a stage of one cell is a loop over edges that are not none.
+        live = 6 * 4 / 5
+        steps[lanes] = num_steps(scorer.lower()[0].compile().as_text(), live)
     assert steps[1] > 20 * steps[64] > 0
 
 
@@ -203,7 +209,7 @@ def test_auto_takes_a_share_of_the_smallest_memory() -> None:
         (1000, 100, 64, [64]),
         (250, 100, 16, [64, 16]),  # 10 lanes in proportion, but half is 32
         (250, 3, 2, [2]),
-        (110, 100, 1, [64, 8, 1]),
+        (110, 100, 1, [64, 8, 4, 2, 1]),
         (120, 1, 1, [1]),
     ],
 )
