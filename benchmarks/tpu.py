@@ -42,8 +42,10 @@ CASES = (
     ),
     *(("nasbench201", proxy, "paper") for proxy in ("intrain", "capacity")),
 )  # fmt: skip
-COLUMNS = ("space", "proxy", "preset", "CPU seconds", "MB", "collectives", "below float32",
-           "grouped by lanes")  # fmt: skip
+COLUMNS = (
+    "space", "proxy", "preset", "CPU seconds", "MB",
+    "collectives", "below float32", "grouped by lanes",
+)  # fmt: skip
 
 
 def compiled(space: str, proxy: str, preset: str, topology: str, lanes: int) -> dict:

@@ -46,6 +46,22 @@ class Devices(NamedTuple):
         """The devices, in their order."""
         return list(self.mesh.devices.flat)
 
+    def of_host(self) -> "Devices":
+        """Returns these devices if they are CPUs, else one CPU of the host beside them.
+
+        Raises:
+          ValueError: JAX was told not to use the CPU.
+        """
+        if all(device.platform == "cpu" for device in self.all):
+            return self
+        try:
+            return Devices.of(jax.local_devices(backend="cpu")[:1])
+        except RuntimeError as error:
+            raise ValueError(
+                "networks of equal weights (epsinas) run on the host's CPU, which JAX "
+                f"was told not to use; add it, as in JAX_PLATFORMS=tpu,cpu ({error})"
+            ) from error
+
     @property
     def num(self) -> int:
         """How many devices."""

@@ -18,10 +18,11 @@ from jax import Array, lax
 from jaxproxy.limits import check_seed
 from jaxproxy.options import check_counts
 from jaxproxy.runs import Run, StoreError
+from jaxproxy.scoring._memory import Memory
 from jaxproxy.scoring._plan import Part
 from jaxproxy.scoring._progress import caught_signals, show_progress
 from jaxproxy.scoring._scorer import Scorer
-from jaxproxy.scoring._sweep import Interrupted, make_manifest, score_part
+from jaxproxy.scoring._sweep import Interrupted, make_manifest, part_tables
 from jaxproxy.search import Core, Genes, Search
 
 _LOGGER = logging.getLogger("jaxproxy")
@@ -101,7 +102,8 @@ def _search_parts(steps: "_Steps", run: Run, budget: int, seed: int) -> Core:
             if number not in finished and len(part.index):
                 if caught:
                     raise Interrupted(run, caught[0], start, budget)
-                run.write_part(number, *score_part(steps.scorer, part))
+                scored = steps.memory.score(part.classes)
+                run.write_part(number, *part_tables(steps.scorer, part, scored))
             fitness = np.full((len(codes), *steps.shape), np.nan, np.float32)
             if len(part.index):
                 fitness[allowed] = steps.stored(run, number, part)
@@ -119,7 +121,7 @@ class _Steps:
         self, search: Search, genes: Genes, scorer: Scorer, together: int
     ) -> None:
         self.search, self.genes, self.scorer = search, genes, scorer
-        self.together = together
+        self.together, self.memory = together, Memory(scorer)
         self.proxies = scorer.proxies[: search.scores]
         self.signs = [1 if proxy.higher_is_better else -1 for proxy in self.proxies]
         self.shape = (search.scores,) if search.scores > 1 else ()

@@ -6,7 +6,7 @@ and may be many side by side elsewhere (``_lanes``).
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -25,10 +25,10 @@ from jaxproxy.measure import (
     read_passes,
 )
 from jaxproxy.proxies import Proxy
+from jaxproxy.scoring._blocks import Blocks
 from jaxproxy.scoring._bound import bind_pass
-from jaxproxy.scoring._devices import Devices
 from jaxproxy.scoring._inputs import SeededInputs
-from jaxproxy.scoring._lanes import Lanes, largest_that_fits, over_lanes
+from jaxproxy.scoring._lanes import largest_that_fits, over_lanes
 from jaxproxy.scoring._tracing import no_collection, tracing
 from jaxproxy.spaces import Space
 from jaxproxy.types import Batch, Fidelity
@@ -67,9 +67,7 @@ class BlockProgram:
         fidelity: Fidelity,
         seeds: Sequence[int],
         images: Batch,
-        devices: Devices,
-        block_size: int,
-        lanes: Lanes,
+        blocks: Blocks,
     ) -> None:
         """Takes what :class:`~jaxproxy.scoring.Scorer` takes; compiles nothing yet."""
         self.meters = tuple(dict.fromkeys(m for p in proxies for m in p.meters))
@@ -77,32 +75,38 @@ class BlockProgram:
         self.num_traces = 0
         self._space, self._fidelity = space, fidelity
         self._proxies, self._seeds = tuple(proxies), seeds
-        self._devices, self._block_size, self._asked = devices, block_size, lanes
+        self._devices, self._block_size, self._asked = blocks
         self._x64 = any(isinstance(one, EqualWeightsPass) for one in self.passes)
         with self._numerics():
             self._bound = [bind_pass(space, fidelity, one) for one in self.passes]
-        shared = devices.shared
+        shared = self._devices.shared
         self._draws = SeededInputs(self._bound, space.task, fidelity, images, shared)
         self._scratch: Any = None
 
-    def run(self, block: Array) -> BlockScores:
-        """Returns the scores of a sharded block int32[block size, G]."""
-        with self._numerics():
-            return self._run(block)
+    def start(self, block: np.ndarray) -> list[Any]:
+        """Starts to score a block int32[block size, G]; :meth:`finish` waits for it.
 
-    def _run(self, block: Array) -> BlockScores:
-        # Donated: none is left here if a call is interrupted.
-        scratch, self._scratch = self._scratch, None
-        lanes, compiled = self._compiled
-        if lanes == 1 and scratch is None:
-            scratch = self._clear(self._seeded[0], block, None)
-        results = []
-        for inputs in self._seeded:
-            scratch, result = compiled(inputs, block, scratch)
-            results.append(result)
-        self._scratch = scratch
+        A row that only fills it up is the complement ``~code`` of a code, and what is
+        returned for it means nothing.
+        """
+        with self._numerics():
+            codes = jax.device_put(block, self._devices.by_arch)
+            # Donated: none is left here if a call is interrupted.
+            scratch, self._scratch = self._scratch, None
+            lanes, compiled = self._compiled
+            if lanes == 1 and scratch is None:
+                scratch = self._clear(self._seeded[0], codes, None)
+            results = []
+            for inputs in self._seeded:
+                scratch, result = compiled(inputs, codes, scratch)
+                results.append(result)
+            self._scratch = scratch
+        return results
+
+    def finish(self, started: list[Any]) -> BlockScores:
+        """Returns the scores of a block that was started."""
         # What does not depend on the seed was computed once.
-        results = jax.device_get(results) * (len(self._seeds) // len(results))
+        results = jax.device_get(started) * (len(self._seeds) // len(started))
         scores, valid, readings, present = zip(*results, strict=True)
         scores = {k: v.astype(np.float64) for k, v in _over_seeds(scores).items()}
         return BlockScores(
@@ -198,7 +202,8 @@ class BlockProgram:
                 return self._one(prepared, code, scratch)
 
             if lanes == 1:
-                return lax.scan(one, scratch, codes)
+                return lax.scan(_unless_padding(one), scratch, codes)
+            codes = jnp.where(codes < 0, ~codes, codes)
             return None, over_lanes(lambda code: one(None, code)[1], codes, lanes)
 
         return self._devices.over_archs(mapped).lower(*shapes, scratch)
@@ -222,6 +227,28 @@ class BlockProgram:
             return [one.scratch(own, codes[0]) for one, own in pairs]
 
         return self._devices.over_archs(mapped)
+
+
+def _unless_padding(
+    one: Callable[[Any, Array], tuple[Any, Any]],
+) -> Callable[[Any, Array], tuple[Any, Any]]:
+    """Returns the step of a scan that skips codes which only fill a block up.
+
+    Their genes are complements, so negative; a search whose block of 64 has five new
+    architectures waits for five.
+    """
+    traced = jax.jit(one, inline=True)  # once, for the shapes and for the branch
+
+    def step(scratch: Any, code: Array) -> tuple[Any, Any]:
+        shapes = jax.eval_shape(traced, scratch, code)[1]
+        nothing = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+
+        def skip(scratch: Any, _: Array) -> tuple[Any, Any]:
+            return scratch, nothing
+
+        return lax.cond(code[0] < 0, skip, traced, scratch, code)
+
+    return step
 
 
 def _on(sharding: jax.sharding.Sharding, shapes: Any) -> Any:

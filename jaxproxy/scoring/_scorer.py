@@ -9,7 +9,7 @@ import dataclasses
 import operator
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,20 +18,10 @@ from jaxproxy.measure import EqualWeightsMeter, Meter, Pass, Slot
 from jaxproxy.options import check_counts, quoted
 from jaxproxy.proxies import Proxy
 from jaxproxy.scoring._balance import blocks, deal, merge_blocks
-from jaxproxy.scoring._devices import Devices
-from jaxproxy.scoring._lanes import Lanes
+from jaxproxy.scoring._blocks import Blocks
 from jaxproxy.scoring._program import BlockProgram, BlockScores
 from jaxproxy.spaces import Space
 from jaxproxy.types import Batch, Fidelity
-
-
-class Blocks(NamedTuple):
-    """How codes are shared out: what is compiled for, and nothing of what is scored."""
-
-    devices: Devices
-    size: int
-    """Codes of a block, a multiple of the devices."""
-    lanes: Lanes
 
 
 class Scorer:
@@ -62,7 +52,7 @@ class Scorer:
         self.proxies, self.seeds = tuple(proxies), tuple(seeds)
         self.block_size, self.num_devices = blocks.size, blocks.devices.num
         self.lanes = blocks.lanes.said
-        self._image_source, self._devices = image_source, blocks.devices
+        self._image_source = image_source
         self._programs = [
             BlockProgram(
                 space,
@@ -70,17 +60,15 @@ class Scorer:
                 fidelity=fidelity,
                 seeds=self.seeds,
                 images=images,
-                devices=blocks.devices,
-                block_size=blocks.size,
-                lanes=blocks.lanes,
+                blocks=blocks.in_float64() if in_float64 else blocks,
             )
-            for group in _by_precision(self.proxies)
+            for in_float64, group in _by_precision(self.proxies).items()
         ]
 
     def score_block(self, codes: np.ndarray) -> BlockScores:
         """Returns scores of int[n, G] codes, n at most ``block_size``.
 
-        Fewer cost as much.
+        Fewer cost less, but the same memory; with lanes they cost as much.
 
         Raises:
           ValueError: wrong codes, or too many.
@@ -91,13 +79,16 @@ class Scorer:
                 f"a block has 1 to {self.block_size} codes, not {len(codes)}"
             )
         order = np.argsort(self.space.cost(codes), kind="stable")
-        # Padded with the cheapest; each device gets a slice, and all the same work.
+        # Padded with complements of the cheapest, which are skipped; each device gets a
+        # slice, and all the same work.
         padding = self.block_size - len(codes)
         order = np.concatenate([np.repeat(order[:1], padding), order])
-        block = jax.device_put(codes[order[self._places]], self._devices.by_arch)
+        padded = np.concatenate([~codes[order[:padding]], codes[order[padding:]]])
+        # All are started before one is waited for: they may be on other devices.
+        started = [one.start(padded[self._places]) for one in self._programs]
         measured = BlockScores({}, {}, {}, {})
-        for program in self._programs:
-            parts = zip(measured, program.run(block), strict=True)
+        for program, running in zip(self._programs, started, strict=True):
+            parts = zip(measured, program.finish(running), strict=True)
             measured = BlockScores(*(one | other for one, other in parts))
         places = np.argsort(self._places)[padding:]
         return merge_blocks([measured], places[np.argsort(order[padding:])])
@@ -213,8 +204,10 @@ def check_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def _by_precision(proxies: Sequence[Proxy]) -> list[list[Proxy]]:
+def _by_precision(proxies: Sequence[Proxy]) -> dict[bool, list[Proxy]]:
     """Returns proxies with a score in float32, and those of equal weights in float64.
+
+    The key is whether they need float64.
 
     Raises:
       ValueError: a proxy that needs both.
@@ -230,7 +223,7 @@ def _by_precision(proxies: Sequence[Proxy]) -> list[list[Proxy]]:
                 "make it two proxies"
             )
         groups.setdefault(kinds.pop(), []).append(proxy)
-    return [groups[kind] for kind in sorted(groups)]
+    return dict(sorted(groups.items()))
 
 
 def _is_equal_weights(meter: Meter) -> bool:

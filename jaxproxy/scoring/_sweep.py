@@ -156,6 +156,13 @@ def score_part(
         scores.append(scorer.score_block(part.classes[block]))
         advance(int(members[block].sum()))
     scored = merge_blocks(scores, np.argsort(np.concatenate(groups)))
+    return part_tables(scorer, part, scored)
+
+
+def part_tables(
+    scorer: Scorer, part: Part, scored: BlockScores
+) -> tuple[pa.Table, pa.Table | None]:
+    """Returns the rows and the readings of a part whose classes were scored."""
     return _rows(scorer, part, scored), _readings(scorer, part, scored)
 
 
