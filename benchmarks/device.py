@@ -5,8 +5,8 @@ and ends within ``--minutes`` (8 by default): sizes, proxies and lanes come in t
 of their worth, and what would not fit into the time left is named and left out. The
 file is written after each. ``--sizes tiny`` tries the script without an accelerator.
 
-For each it writes architectures per second (least, median and most of some
-warm calls, transfers included), seconds to compile, bytes at the device's peak, and the largest
+For each it writes architectures per second (least, median and most of some warm calls,
+transfers included), seconds to compile, bytes at the device's peak, and the largest
 relative difference of scores from those of the host's CPU. With ``--torch``, eager
 PyTorch does the same definitions on the same device, turn by turn. InTrain's paper says
 37.3 ms an architecture at 64 images of 64x64, on an RTX 4090.
