@@ -3,6 +3,8 @@
 import re
 from functools import cache
 
+import numpy as np
+
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
 _CALLED = re.compile(r"(?:condition|body|to_apply|calls)=%?([\w.\-]+)")
 _BRANCHES = re.compile(
@@ -19,7 +21,8 @@ def num_steps(text: str, trips: float = 1) -> float:
 
     Loops count as often as they are known to run. If that depends on data, they count
     as often as ``trips`` says, and loops inside of these once. Of a conditional, the
-    branches count by their mean.
+    branches count by their mean; of two, the longer, since the other is of what only
+    fills up a block.
     """
     computations = _computations(text)
     entry = next(name for name, (first, _) in computations.items() if first)
@@ -42,7 +45,8 @@ def num_steps(text: str, trips: float = 1) -> float:
             assert found is not None, line
             words = found[1].split(",") if found[1] else [found[2], found[3]]
             names = [word.strip().lstrip("%") for word in words]
-            return 1 + sum(steps(name, trips) for name in names) / len(names)
+            branches = [steps(name, trips) for name in names]
+            return 1 + (max(branches) if len(names) == 2 else np.mean(branches))
         if match[1] == "call":
             return sum(steps(name, trips) for name in _CALLED.findall(line))
         return 1

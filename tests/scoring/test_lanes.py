@@ -1,6 +1,5 @@
 """Architectures side by side: scores are those of one after another."""
 
-import os
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers.compiled import group_counts, num_steps
+from helpers.every import spaces
 from helpers.toy_space import toy
 from jax import lax
 
@@ -32,10 +32,8 @@ SIZES = {
     "transnasbench101_micro": Fidelity(width=2, cells=1, batch_size=2, resolution=16),
 }
 SIZE = Fidelity(width=2, cells=1, batch_size=2, resolution=8)
-# All of them take minutes.
-EVERY = bool(os.environ.get("JAXPROXY_EVERY_SPACE"))
-READ = SPACES if EVERY else ("nasbench201", "nasbench_nlp")
-LOWERED = SPACES if EVERY else ("nasbench201", "natsbench_sss", "mobilenetv2")
+READ = spaces(["nasbench201", "nasbench_nlp"], SPACES)
+LOWERED = spaces(["nasbench201", "natsbench_sss", "mobilenetv2"], SPACES)
 
 
 def _space(name: str) -> tuple[Space, Fidelity]:
