@@ -11,7 +11,14 @@ _ENVIRONMENT = "environment"  # the manifest's one key that may differ on resume
 
 
 def _complete(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Returns a manifest with what those of earlier versions do not say."""
+    """Returns a manifest as this version would have written it.
+
+    Those of earlier ones do not say what there was no choice of, and took the budget of
+    a search for a part of what it is.
+    """
+    if isinstance(manifest.get("search"), dict):
+        search = {k: v for k, v in manifest["search"].items() if k != "budget"}
+        manifest = {**manifest, "search": search}
     scorer = manifest.get("scorer", {})
     if not isinstance(scorer.get("fidelity"), dict):
         return manifest

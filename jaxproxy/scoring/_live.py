@@ -53,8 +53,9 @@ def search_live(
     """Runs a search on the scores of a scorer's first proxies, into a run folder.
 
     It is told as many as it takes, each so that higher is better. The same call
-    finishes a run that was stopped, with the same trace. Signals and progress are as in
-    :func:`sweep`.
+    finishes a run that was stopped, with the same trace; with a larger budget it goes
+    on where the smaller one ended, as if it had been the larger all along. Signals and
+    progress are as in :func:`sweep`.
 
     Args:
       search: what asks.
@@ -70,7 +71,8 @@ def search_live(
     Raises:
       ValueError: numbers below one, a search that has to be told one by one or more
         scores than there are proxies, or nothing within the budget of the genes.
-      StoreError: the folder holds something else, or cannot be written.
+      StoreError: the folder holds something else, such as a search of a larger budget,
+        or cannot be written.
       Interrupted: a signal came.
     """
     if budget < 1 or together < 1:
@@ -84,14 +86,16 @@ def search_live(
         raise ValueError(f"this search is told {search.scores} scores, not {names}")
     steps = _Steps(search, genes, scorer, together)
     steps.check_budget(seed)
-    numbers = {"budget": budget, "seed": seed, "together": together}
+    numbers = {"seed": seed, "together": together}
     request = {"search": {**(settings or {}), **numbers}}
-    run = Run.create(out, make_manifest(scorer, request))
+    run = Run.create(out, make_manifest(scorer, request, budget=budget))
     return LiveSearch(run, _search_parts(steps, run, budget, seed), search)
 
 
 def _search_parts(steps: "_Steps", run: Run, budget: int, seed: int) -> Core:
     finished = run.done()
+    if max(finished, default=0) * steps.together >= budget:
+        raise _larger(run, budget)
     state = steps.search.init(jax.random.key(seed))
     with caught_signals() as caught, show_progress(0, budget) as advance:
         for number, start in enumerate(range(0, budget, steps.together)):
@@ -99,14 +103,15 @@ def _search_parts(steps: "_Steps", run: Run, budget: int, seed: int) -> Core:
             codes = codes[: budget - start]
             allowed = steps.allowed(codes)
             part = steps.part(codes[allowed], start + np.flatnonzero(allowed))
-            if number not in finished and len(part.index):
+            known = number in finished and steps.is_stored(run, number, part)
+            if len(part.index) and not known:
                 if caught:
                     raise Interrupted(run, caught[0], start, budget)
                 scored = steps.memory.score(part.classes)
                 run.write_part(number, *part_tables(steps.scorer, part, scored))
             fitness = np.full((len(codes), *steps.shape), np.nan, np.float32)
             if len(part.index):
-                fitness[allowed] = steps.stored(run, number, part)
+                fitness[allowed] = steps.stored(run, number)
             before = state.core
             state = steps.tell(state, codes, fitness)
             steps.log_best(before, state.core, start + len(codes))
@@ -165,20 +170,29 @@ class _Steps:
             class_of_row=class_of_row.reshape(-1),
         )
 
-    def stored(self, run: Run, number: int, part: Part) -> np.ndarray:
-        """Returns the fitness float32[n, ...] of a part, NaN where it is invalid.
+    def is_stored(self, run: Run, number: int, part: Part) -> bool:
+        """Returns whether all of a part is there, and not only its beginning.
+
+        A search of 45 by tens ends with half a part, which one of 60 makes whole.
 
         Raises:
-          StoreError: the part is of another search.
+          StoreError: the part is of another search, or of one that went further.
         """
-        names = [proxy.name for proxy in self.proxies]
-        columns = [column for name in names for column in (name, f"{name}_valid")]
-        table = run.part(number, ["arch", *columns])
-        if table["arch"].to_pylist() != part.strings:
+        there = run.part(number, ["arch"])["arch"].to_pylist()
+        if there[: len(part.strings)] != part.strings[: len(there)]:
             raise StoreError(
                 f"part {number} of {run.path} has other architectures than this search "
                 "asks for"
             )
+        if len(there) > len(part.strings):
+            raise _larger(run, int(part.index[-1]) + 1)
+        return len(there) == len(part.strings)
+
+    def stored(self, run: Run, number: int) -> np.ndarray:
+        """Returns the fitness float32[n, ...] of a part, NaN where it is invalid."""
+        names = [proxy.name for proxy in self.proxies]
+        columns = [column for name in names for column in (name, f"{name}_valid")]
+        table = run.part(number, columns)
         scores = [
             np.where(table[f"{name}_valid"].to_numpy(), table[name].to_numpy(), np.nan)
             for name in names
@@ -203,6 +217,13 @@ class _Steps:
     def tell(self, state: Any, codes: np.ndarray, fitness: np.ndarray) -> Any:
         """Returns the state that knows the fitness float32[n, ...] of codes."""
         return self._tell(state, jnp.asarray(codes), jnp.asarray(fitness))
+
+
+def _larger(run: Run, budget: int) -> StoreError:
+    return StoreError(
+        f"{run.path} holds a search of more than budget={budget} evaluations; ask for "
+        "as many or more, or choose a new folder"
+    )
 
 
 def _telling(search: Search) -> Callable[[Any, Array, Array], Any]:

@@ -199,18 +199,21 @@ def _readings(scorer: Scorer, part: Part, scored: BlockScores) -> pa.Table | Non
     )
 
 
-def make_manifest(scorer: Scorer, request: dict[str, Any]) -> dict[str, Any]:
+def make_manifest(
+    scorer: Scorer, request: dict[str, Any], **environment: Any
+) -> dict[str, Any]:
     """Returns all that defines a run, and where it was made.
 
     Args:
       scorer: what is computed.
       request: what identifies what it is computed of.
+      **environment: what is recorded, but free to change when the run goes on.
     """
     return {
         "format": 1,
         "scorer": scorer.describe(),
         **request,
-        "environment": _environment(scorer),
+        "environment": {**_environment(scorer), **environment},
     }
 
 

@@ -87,7 +87,35 @@ def test_what_cannot_be_is_said(scorer: Scorer, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"search.seed"):
         _search(scorer, tmp_path / "b", seed=2)
     manifest = Run(tmp_path / "b").manifest
-    assert manifest["search"] == {"budget": 45, "seed": 1, "together": 10}
+    assert manifest["search"] == {"seed": 1, "together": 10}
+    assert manifest["environment"]["budget"] == 45
+
+
+@pytest.mark.parametrize("make", [intrain_nas, _evolution])
+def test_a_larger_budget_goes_on(make: Any, scorer: Scorer, tmp_path: Path) -> None:
+    """As if it had been the larger all along, half a part included."""
+    whole = _search(scorer, tmp_path / "whole", make=make, budget=78)
+    for budget in (3, 30, 45, 78):
+        found = _search(scorer, tmp_path / "grows", make=make, budget=budget)
+        assert len(found.run.table()) == int(found.core.told) == budget
+    assert found.run.table().to_pandas().equals(whole.run.table().to_pandas())
+    np.testing.assert_array_equal(found.core.code, whole.core.code)
+    for less in (77, 70, 9):
+        with pytest.raises(StoreError, match=f"more than budget={less} evaluations"):
+            _search(scorer, tmp_path / "grows", make=make, budget=less)
+    assert found.run.table().to_pandas().equals(whole.run.table().to_pandas())
+
+
+def test_a_run_of_an_earlier_version_goes_on(scorer: Scorer, tmp_path: Path) -> None:
+    """Its manifest has the budget among what the search is."""
+    whole = _search(scorer, tmp_path / "whole", budget=60)
+    _search(scorer, tmp_path / "old", budget=45)
+    file = tmp_path / "old" / "_manifest.json"
+    manifest = json.loads(file.read_text())
+    manifest["search"]["budget"] = manifest["environment"].pop("budget")
+    file.write_text(json.dumps(manifest))
+    found = _search(scorer, tmp_path / "old", budget=60)
+    assert found.run.table().to_pandas().equals(whole.run.table().to_pandas())
 
 
 def test_local_search_one_by_one(scorer: Scorer, tmp_path: Path) -> None:
