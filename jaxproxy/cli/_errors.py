@@ -36,7 +36,8 @@ def one_line(error: BaseException) -> str | None:
 
 
 def _reason(error: BaseException) -> str | None:
-    if isinstance(error, ValueError):
+    extra = isinstance(error, ImportError) and "pip install" in str(error)
+    if isinstance(error, ValueError) or extra:
         return str(error)
     if isinstance(error, OSError):
         where = "" if error.filename is None else f"{error.filename}: "

@@ -6,6 +6,7 @@ used, so that ``jaxproxy --help`` answers at once.
 
 import dataclasses
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
@@ -75,6 +76,9 @@ class Score(TruthOptions):
     """Devices to use, all by default; on the CPU, each is a processor core."""
     lanes: Lanes = 1
     """Architectures side by side on a device; auto is 1 on CPU, else what fits."""
+    ray: Annotated[str | None, arg(metavar="local|auto|ADDRESS")] = None
+    """Score on a Ray cluster, an actor for each of its CPUs; RUN is the same folder on
+    all of its nodes."""
     precision: Literal["float32", "tensorfloat32", "bfloat16"] = "float32"
     """Of products; below float32, scores are others, and faster on an accelerator."""
     deduplicate: Flag = False
@@ -149,19 +153,21 @@ class Score(TruthOptions):
         """The finished run, and how fast it went."""
         from jaxproxy.cli._words import speed
         from jaxproxy.runs import Run
-        from jaxproxy.scoring import sweep
+        from jaxproxy.scoring import Cut, sweep, sweep_on_ray
 
         before, begin = Run(self.out), time.perf_counter()
         started = self.out.is_dir() and before.done()
         finished = len(before.table(["index"])) if started else 0
-        run = sweep(
-            scorer,
-            codes,
-            self.out,
-            strings=strings,
-            deduplicate=self.deduplicate or (False if self.no_deduplicate else None),
-            part_size=_part_size(scorer.fidelity),
-        )
+        cut: Cut = {
+            "strings": strings,
+            "deduplicate": self.deduplicate or (False if self.no_deduplicate else None),
+            "part_size": _part_size(scorer.fidelity),
+        }
+        if self.ray is None:
+            run = sweep(scorer, codes, self.out, **cut)
+        else:
+            make = partial(self._scorer, scorer.space)
+            run = sweep_on_ray(make, codes, self.out, address=self.ray, **cut)
         seconds = time.perf_counter() - begin
         return run, speed(len(codes), finished, seconds)
 

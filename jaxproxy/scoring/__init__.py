@@ -6,15 +6,17 @@ from jaxproxy.scoring._images import as_labels, check_layout
 from jaxproxy.scoring._live import LiveSearch, search_live
 from jaxproxy.scoring._population import Population, population
 from jaxproxy.scoring._pruning import prune_live
+from jaxproxy.scoring._ray import sweep_on_ray
 from jaxproxy.scoring._score import make_scorer, score
 from jaxproxy.scoring._scorer import BlockScores, Scorer
-from jaxproxy.scoring._sweep import PART_SIZE, Interrupted, sweep
+from jaxproxy.scoring._sweep import PART_SIZE, Cut, Interrupted, sweep
 from jaxproxy.scoring._trained import search_trained
 
 __all__ = [
     "COSTS",
     "PART_SIZE",
     "BlockScores",
+    "Cut",
     "Interrupted",
     "LiveSearch",
     "Population",
@@ -31,4 +33,5 @@ __all__ = [
     "search_trained",
     "summary",
     "sweep",
+    "sweep_on_ray",
 ]

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
@@ -36,6 +36,14 @@ if TYPE_CHECKING:  # slow to import
 PART_SIZE = 1000
 
 _LOGGER = logging.getLogger("jaxproxy")
+
+
+class Cut(TypedDict, total=False):
+    """How a request is cut into parts and named, as :func:`sweep` says."""
+
+    strings: Sequence[str] | None
+    deduplicate: bool | None
+    part_size: int
 
 
 class Interrupted(Exception):
@@ -94,6 +102,25 @@ def sweep(
       StoreError: the folder holds something else, or cannot be written.
       Interrupted: a signal came.
     """
+    cut: Cut = {"strings": strings, "deduplicate": deduplicate, "part_size": part_size}
+    plan, run = plan_sweep(scorer, codes, out, **cut)
+    _score_parts(scorer, plan, run, progress)
+    return run
+
+
+def plan_sweep(
+    scorer: Scorer,
+    codes: np.ndarray,
+    out: str | os.PathLike[str],
+    *,
+    strings: Sequence[str] | None = None,
+    deduplicate: bool | None = None,
+    part_size: int = PART_SIZE,
+) -> tuple[Plan, Run]:
+    """Returns the parts of a sweep, and the run that they belong to.
+
+    Arguments and errors are those of :func:`sweep`.
+    """
     codes = scorer.space.check_codes(codes)
     if strings is None:
         strings = [scorer.space.to_str(code) for code in codes]
@@ -106,9 +133,7 @@ def sweep(
         deduplicate = invariant and scorer.space.isomorphism.equal_scores
     plan = make_plan(scorer.space, codes, strings, part_size, deduplicate)
     cut = {"part_size": part_size, "deduplicate": deduplicate}
-    run = Run.create(out, make_manifest(scorer, {**plan.request(), **cut}))
-    _score_parts(scorer, plan, run, progress)
-    return run
+    return plan, Run.create(out, make_manifest(scorer, {**plan.request(), **cut}))
 
 
 def _score_parts(scorer: Scorer, plan: Plan, run: Run, progress: bool) -> None:
