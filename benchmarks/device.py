@@ -22,10 +22,9 @@ import jax
 import numpy as np
 from ranking import environment, write
 
-from jaxproxy import make_scorer
+from jaxproxy import Fidelity, make_scorer
 from jaxproxy.scoring import Scorer
 from jaxproxy.spaces import nasbench201
-from jaxproxy.types import Fidelity
 
 SIZES = {
     "tiny": Fidelity(width=4, cells=1, batch_size=2, resolution=8),

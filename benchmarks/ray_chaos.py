@@ -20,10 +20,9 @@ from typing import Any
 import numpy as np
 from ranking import environment, write
 
-from jaxproxy import make_scorer, set_up_jax
+from jaxproxy import Fidelity, make_scorer, set_up_jax
 from jaxproxy.scoring import sweep, sweep_on_ray
 from jaxproxy.spaces import nasbench201
-from jaxproxy.types import Fidelity
 
 SIZE = Fidelity(width=4, cells=1, batch_size=2, resolution=8)
 

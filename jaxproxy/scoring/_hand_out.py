@@ -46,47 +46,62 @@ def hand_out(
     Raises:
       RuntimeError: a part whose workers were lost too often.
     """
-    waiting = deque(numbers)
-    left = set(waiting)
-    given: dict[Any, tuple[int, int]] = {}  # handle -> worker and number, in order
-    load, lost = Counter[int](), Counter[int]()
-
-    def next_for(worker: int) -> int | None:
-        if waiting:
-            return waiting.popleft()
-        if load[worker]:
-            return None
-        copies = Counter(number for _, number in given.values())
-        others = [n for _, n in given.values() if n in left and copies[n] == 1]
-        return others[-1] if others else None
-
-    def give(worker: int, number: int) -> None:
-        given[pool.submit(worker, number)] = worker, number
-        load[worker] += 1
-
-    def feed(worker: int) -> None:
-        while load[worker] < window:
-            number = next_for(worker)
-            if number is None:
-                return
-            give(worker, number)
-
-    for place in range(min(window * pool.size, len(waiting))):
-        give(place % pool.size, waiting.popleft())  # few are shared out evenly
-    while left:
-        handle, loss = pool.wait([*given])
-        worker, number = given.pop(handle)
-        load[worker] -= 1
-        if loss is None and number in left:
-            left.remove(number)
+    parts = _Parts(pool, numbers, window)
+    lost = Counter[int]()
+    while parts.left:
+        handle, loss = pool.wait([*parts.given])
+        worker, number = parts.given.pop(handle)
+        if number in parts.left and loss is None:
+            parts.left.remove(number)
             yield number
-        elif loss is not None and number in left:
+        elif number in parts.left:
             lost[number] += 1
             if lost[number] > retries:
                 raise RuntimeError(
                     f"part {number} was given away {lost[number]} times, and its "
                     f"worker was lost each time: {loss}"
                 ) from loss
-            if all(number != other for _, other in given.values()):
-                waiting.append(number)
-        feed(worker)
+            if number not in parts.copies():
+                parts.waiting.append(number)
+        parts.feed(worker)
+
+
+class _Parts:
+    """Where the parts are: waiting, given away, and left to be done."""
+
+    def __init__(self, pool: Pool, numbers: Iterable[int], window: int) -> None:
+        """Gives each worker its first; few are shared out evenly."""
+        self.pool, self.window = pool, window
+        self.waiting = deque(numbers)
+        self.left = set(self.waiting)
+        self.given: dict[Any, tuple[int, int]] = {}
+        """Handle -> worker and number, the earliest first."""
+        for place in range(min(window * pool.size, len(self.waiting))):
+            self._give(place % pool.size, self.waiting.popleft())
+
+    def copies(self) -> Counter[int]:
+        """Returns how many workers have a part."""
+        return Counter(number for _, number in self.given.values())
+
+    def feed(self, worker: int) -> None:
+        """Gives a worker what it has room for."""
+        while (load := self._load(worker)) < self.window:
+            if self.waiting:
+                self._give(worker, self.waiting.popleft())
+            elif load or (number := self._unfinished()) is None:
+                return
+            else:
+                self._give(worker, number)
+
+    def _unfinished(self) -> int | None:
+        """The part given away last that only one worker has."""
+        copies = self.copies()
+        numbers = [number for _, number in self.given.values()]
+        alone = [n for n in numbers if n in self.left and copies[n] == 1]
+        return alone[-1] if alone else None
+
+    def _load(self, worker: int) -> int:
+        return sum(worker == other for other, _ in self.given.values())
+
+    def _give(self, worker: int, number: int) -> None:
+        self.given[self.pool.submit(worker, number)] = worker, number

@@ -7,7 +7,8 @@ lost; a part that was done twice has the same bytes. ``ray`` is an extra.
 
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Unpack
 
 import numpy as np
@@ -63,27 +64,34 @@ def sweep_on_ray(
     """
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1, not {workers}")
-    ray = _ray()
+    _ray()  # before a folder is made
     plan, run = plan_sweep(make(), codes, out, **cut)
     numbers = sorted(set(range(len(plan.rows))) - run.done())
-    if not numbers:
-        return run
-    connected = ray.is_initialized()
-    if not connected:
+    if numbers:
+        with _connected(address) as num_cpus:
+            num = min(workers or num_cpus, len(numbers))
+            pool = _Actors(make, plan, run, num, resources or {"num_cpus": 1})
+            try:
+                _wait_for_all(pool, plan, run, numbers, retries)
+            finally:
+                pool.stop()
+    return run
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[int]:
+    """Yields how many CPUs the cluster has; one that is connected to stays so."""
+    ray = _ray()
+    before = ray.is_initialized()
+    if not before:
         with warnings.catch_warnings():  # JAX's, of processes that start at once
             warnings.filterwarnings("ignore", r"os\.fork\(\)", RuntimeWarning)
             ray.init(address=address, log_to_driver=False)
-    pool = None
     try:
-        num = min(workers or int(ray.cluster_resources().get("CPU", 1)), len(numbers))
-        pool = _Actors(make, plan, run, num, resources or {"num_cpus": 1})
-        _wait_for_all(pool, plan, run, numbers, retries)
+        yield max(1, int(ray.cluster_resources().get("CPU", 1)))
     finally:
-        if pool is not None:
-            pool.stop()
-        if not connected:
+        if not before:
             ray.shutdown()
-    return run
 
 
 def _wait_for_all(
