@@ -90,12 +90,14 @@ class Scorer:
             raise ValueError(
                 f"a block has 1 to {self.block_size} codes, not {len(codes)}"
             )
+        measured = BlockScores({}, {}, {}, {})
+        if not self._programs:  # counts only: nothing to share out
+            return measured
         order = np.argsort(self.space.cost(codes), kind="stable")
         # Padded with the cheapest; each device gets a slice, and all the same work.
         padding = self.block_size - len(codes)
         order = np.concatenate([np.repeat(order[:1], padding), order])
         block = jax.device_put(codes[order[self._places]], self._devices.by_arch)
-        measured = BlockScores({}, {}, {}, {})
         for program in self._programs:
             parts = zip(measured, program.run(block), strict=True)
             measured = BlockScores(*(one | other for one, other in parts))
