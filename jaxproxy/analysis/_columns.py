@@ -105,7 +105,7 @@ def count_column(run: "Run", archs: Sequence[str], name: str) -> Column:
     if proxy.count is None:
         raise ValueError(f"proxy {quoted(name)} is no exact count of an architecture")
     space = _space(run)
-    codes = np.stack([space.from_str(arch) for arch in archs])
+    codes = space.from_strs(archs)
     values = np.asarray(proxy.count(space, codes), float)
     return Column(proxy.name, values, np.isfinite(values), proxy.higher_is_better)
 
@@ -164,7 +164,7 @@ def reachable(run: "Run", archs: Sequence[str]) -> np.ndarray:
       ValueError: a run whose space is not in ``SPACES``.
     """
     space = _space(run)
-    return np.array([space.reachable(space.from_str(arch)) for arch in archs], bool)
+    return np.asarray(space.reachable(space.from_strs(archs)), bool)
 
 
 def subsets(run: "Run", archs: Sequence[str]) -> dict[str, np.ndarray]:

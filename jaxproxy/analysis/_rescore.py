@@ -11,7 +11,7 @@ from jax import Array
 
 from jaxproxy.measure import Layout, Readings, Slot
 from jaxproxy.proxies import Proxy, parse_proxy
-from jaxproxy.runs import Run, read_readings
+from jaxproxy.runs import Run, open_run, read_readings
 from jaxproxy.startup import numerics
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def rescore(
     """
     import pyarrow as pa
 
-    run = run if isinstance(run, Run) else Run.open(run)
+    run = run if isinstance(run, Run) else open_run(run)
     rows = run.table(["index", "arch"])
     columns = {"index": rows["index"], "arch": rows["arch"]}
     scores = evaluate(run, proxies)

@@ -75,7 +75,7 @@ def simulations(
     if not truths or not methods:
         raise ValueError("give at least one method, and one truth to report")
     genes = make_genes(space)
-    archs = [space.to_str(code) for code in codes]
+    archs = space.to_strs(codes)
     given = isinstance(methods, Mapping)
     searches = dict(methods) if given else named_searches(space, methods)
     values = {t.name: _column(space, archs, t) for t in truths}
@@ -130,7 +130,7 @@ def named_searches(
     """
     genes, codes, table = make_genes(space), all_codes(space), None
     if features is not None:
-        archs = [space.to_str(code) for code in codes]
+        archs = space.to_strs(codes)
         table = _columns(space, archs, features)[table_rows(genes, codes)]
     searches = {}
     for text in methods:

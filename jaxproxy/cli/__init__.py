@@ -22,6 +22,7 @@ from jaxproxy.cli._commands import (
     Plan,
 )
 from jaxproxy.cli._errors import EscapedFormatter, one_line
+from jaxproxy.cli._merge import Merge
 from jaxproxy.cli._propose import Propose
 from jaxproxy.cli._score import Score
 from jaxproxy.cli._search import BestOf, Search
@@ -75,6 +76,7 @@ def _parse(argv: Sequence[str] | None) -> Command:
         "plan": Plan,
         "draw": Draw,
         "fsck": Fsck,
+        "merge": Merge,
     }
     command = tyro.extras.subcommand_cli_from_dict(
         commands,

@@ -28,17 +28,26 @@ def read_archs(path: Path, space: Space) -> tuple[list[str], np.ndarray]:
       ValueError: the file cannot be read or names no architecture, or a line is not
         one; the message has its number.
     """
-    strings, codes = [], []
-    for text, place in _placed_archs(path):
+    placed = _placed_archs(path)
+    if not placed:
+        raise ValueError(f"{path} has no architectures; write one a line")
+    texts = [text for text, _ in placed]
+    try:
+        codes = space.from_strs(texts)
+    except ValueError:
+        _check_one_by_one(space, placed)
+        raise
+    pairs = zip(texts, codes, strict=True)
+    return [space.to_str(c) if "\n" in text else text for text, c in pairs], codes
+
+
+def _check_one_by_one(space: Space, placed: list[tuple[str, str]]) -> None:
+    """Raises ValueError for the first text that is no architecture, with its place."""
+    for text, place in placed:
         try:
-            code = space.from_str(text)
+            space.from_str(text)
         except ValueError as error:
             raise ValueError(f"{place}: {error}") from error
-        codes.append(code)
-        strings.append(space.to_str(code) if "\n" in text else text)
-    if not codes:
-        raise ValueError(f"{path} has no architectures; write one a line")
-    return strings, np.stack(codes)
 
 
 def _placed_archs(path: Path) -> list[tuple[str, str]]:

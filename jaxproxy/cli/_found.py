@@ -60,7 +60,7 @@ def front_records(
 
     if weighs and costs is None:
         archs = list(dict.fromkeys(archs_of(run)))
-        codes = np.stack([space.from_str(arch) for arch in archs])
+        codes = space.from_strs(archs)
         count = space.num_macs if _counts_macs(space) else space.num_params
         costs = dict(zip(archs, np.asarray(count(codes)).tolist(), strict=True))
     return [

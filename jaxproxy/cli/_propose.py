@@ -29,9 +29,9 @@ class Propose(TruthOptions):
 
         set_up_jax()
         from jaxproxy.analysis import propose, space_of
-        from jaxproxy.runs import Run
+        from jaxproxy.runs import open_run
 
-        run = Run.open(self.run)
+        run = open_run(self.run)
         specs = [] if self.told is None else [self.told]
         told = self.load(specs, space_of(run), failures=True) if specs else []
         archs = propose(run, told[0] if told else {}, self.n)

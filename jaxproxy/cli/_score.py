@@ -125,7 +125,7 @@ class Score(TruthOptions):
         truths = self.load(self.truth, space)
         if truths and len(codes):
             # As a truth that is loaded for a space spells them.
-            archs = [space.to_str(code) for code in codes]
+            archs = space.to_strs(codes)
             for spec, truth in zip(self.truth, truths, strict=True):
                 check_truth(truth, archs, f"this request (--truth {spec})")
         return truths

@@ -58,11 +58,11 @@ class Simulate(TruthOptions):
         )
         from jaxproxy.cli._tables import simulated_tables
         from jaxproxy.cli._words import to_json
-        from jaxproxy.runs import Run
+        from jaxproxy.runs import open_run
         from jaxproxy.spaces import parse_space
 
         space = parse_space(self.space)
-        features = None if self.features is None else Run.open(self.features)
+        features = None if self.features is None else open_run(self.features)
         all_codes(space)  # which says so if it is too large, before tables are read
         # One list, so that --lower names any of them.
         warm = [] if self.warm_up is None else [self.warm_up]

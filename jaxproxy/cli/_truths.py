@@ -80,11 +80,11 @@ class TruthOptions(RepeatsOption):
           ValueError: either cannot be read, or there are to be some truths.
         """
         from jaxproxy.analysis import space_of
-        from jaxproxy.runs import Run
+        from jaxproxy.runs import open_run
 
         if some and not specs:
             raise ValueError("give at least one truth, such as FILE.csv:COLUMN")
-        run = Run.open(path)
+        run = open_run(path)
         return run, self.load(specs, space_of(run)) if specs else []
 
 

@@ -132,4 +132,4 @@ def _count(space: Space, name: str) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _look_up(space: Space, table: Mapping[str, float], codes: np.ndarray) -> np.ndarray:
-    return np.array([table.get(space.to_str(code), np.nan) for code in codes], float)
+    return np.array([table.get(arch, np.nan) for arch in space.to_strs(codes)], float)

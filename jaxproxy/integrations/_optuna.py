@@ -210,7 +210,7 @@ def to_trials(run: Run, objectives: Objectives) -> "list[FrozenTrial]":
     proxies = [proxy.name for proxy in objectives.proxies]
     table = run.table(["arch", *proxies, *(f"{name}_valid" for name in proxies)])
     archs, rows = np.unique(table["arch"].to_pylist(), return_index=True)
-    codes = np.stack([space.from_str(str(arch)) for arch in archs])
+    codes = space.from_strs([str(arch) for arch in archs])
     columns = []
     for name in proxies:
         valid = table[f"{name}_valid"].to_numpy()

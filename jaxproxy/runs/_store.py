@@ -231,15 +231,6 @@ class Run:
         return [f"{f.relative_to(self.path)}: {why}" for f, why in problems.items()]
 
 
-def open_run(path: str | os.PathLike[str]) -> Run:
-    """Returns the run in a folder: ``scores()`` and ``readings()`` are Arrow tables.
-
-    Raises:
-      StoreError: the folder is no run, or its manifest cannot be read.
-    """
-    return Run.open(path)
-
-
 def _to_parquet(table: pa.Table, manifest: dict[str, Any], readings: bool) -> bytes:
     """The table as a Parquet file, with where it comes from in its metadata."""
     import pyarrow as pa

@@ -163,10 +163,10 @@ class _Steps:
         classes, class_of_row = np.unique(codes, axis=0, return_inverse=True)
         return Part(
             index=index.astype(np.int64),
-            strings=[space.to_str(code) for code in codes],
+            strings=space.to_strs(codes),
             codes=codes,
             classes=classes,
-            class_strings=np.array([space.to_str(code) for code in classes], object),
+            class_strings=np.array(space.to_strs(classes), object),
             class_of_row=class_of_row.reshape(-1),
         )
 

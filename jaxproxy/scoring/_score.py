@@ -107,7 +107,7 @@ def score(
     if not len(archs):
         raise ValueError("give at least one architecture to score")
     if not isinstance(archs, np.ndarray | Array):
-        archs = np.stack([space.from_str(_text(space, arch)) for arch in archs])
+        archs = space.from_strs([_text(space, arch) for arch in archs])
     codes = space.check_codes(archs)
     options.setdefault("block_size", min(len(codes), 256))
     scorer = make_scorer(space, proxies, **options)

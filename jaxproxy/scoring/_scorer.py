@@ -78,6 +78,9 @@ class Scorer:
             raise ValueError(
                 f"a block has 1 to {self.block_size} codes, not {len(codes)}"
             )
+        measured = BlockScores({}, {}, {}, {})
+        if not self._programs:  # counts only: nothing to share out
+            return measured
         order = np.argsort(self.space.cost(codes), kind="stable")
         # Padded with complements of the cheapest, which are skipped; each device gets a
         # slice, and all the same work.
@@ -86,7 +89,6 @@ class Scorer:
         padded = np.concatenate([~codes[order[:padding]], codes[order[padding:]]])
         # All are started before one is waited for: they may be on other devices.
         started = [one.start(padded[self._places]) for one in self._programs]
-        measured = BlockScores({}, {}, {}, {})
         for program, running in zip(self._programs, started, strict=True):
             parts = zip(measured, program.finish(running), strict=True)
             measured = BlockScores(*(one | other for one, other in parts))

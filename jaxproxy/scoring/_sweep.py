@@ -22,7 +22,7 @@ import numpy as np
 
 from jaxproxy.runs import Run, StoreError, readings_table, rows_table
 from jaxproxy.scoring._balance import blocks, merge_blocks
-from jaxproxy.scoring._plan import Part, Plan, make_plan
+from jaxproxy.scoring._plan import Part, Plan, SpaceStrings, make_plan
 from jaxproxy.scoring._program import BlockScores
 from jaxproxy.scoring._progress import caught_signals, show_progress
 from jaxproxy.scoring._scorer import Scorer
@@ -123,7 +123,7 @@ def plan_sweep(
     """
     codes = scorer.space.check_codes(codes)
     if strings is None:
-        strings = [scorer.space.to_str(code) for code in codes]
+        strings = SpaceStrings(scorer.space, codes)
     if not 0 < len(codes) == len(strings):
         raise ValueError(f"{len(codes)} codes, {len(strings)} strings; pair at least 1")
     if part_size < 1:

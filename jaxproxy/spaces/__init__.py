@@ -24,6 +24,7 @@ from jaxproxy.spaces._records import (
     Task,
 )
 from jaxproxy.spaces._space import Space
+from jaxproxy.spaces._strings import Strings
 from jaxproxy.spaces._transnasbench101 import transnasbench101_micro
 from jaxproxy.spaces._usage import Loss, Output, Usage, Use
 
@@ -54,6 +55,7 @@ __all__ = [
     "Output",
     "Sizes",
     "Space",
+    "Strings",
     "Task",
     "Usage",
     "Use",

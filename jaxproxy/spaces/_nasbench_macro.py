@@ -32,6 +32,7 @@ from jaxproxy.spaces._layers import Conv, ConvBN, Convs, Linear, tapped_conv_bn
 from jaxproxy.spaces._mode import Mode
 from jaxproxy.spaces._records import Counts, Graph, Sizes
 from jaxproxy.spaces._space import Space
+from jaxproxy.spaces._strings import listed_strings
 from jaxproxy.types import Fidelity
 
 BLOCKS = ("identity", "MB3_K3", "MB6_K5")
@@ -57,6 +58,7 @@ def nasbench_macro() -> Space:
         choices=(len(BLOCKS),) * NUM_LAYERS,
         to_str=to_str,
         from_str=from_str,
+        strings=listed_strings((len(BLOCKS),) * NUM_LAYERS, to_str),
         network=network,
         counts=Counts(num_params, num_macs, num_tensors),
         enumerate=enumerate_codes,

@@ -13,6 +13,8 @@ from jaxproxy.limits import check_memory
 from jaxproxy.spaces._records import Constraint
 
 _TRIES = 10_000
+# Codes that are checked at once.
+_BLOCK = 2**14
 
 
 class Genes(Protocol):
@@ -56,6 +58,32 @@ def check_codes(space: Genes, codes: np.ndarray) -> np.ndarray:
       ValueError: not integers, not of shape ``[N, G]``, a gene out of range, or a
         combination that is no architecture.
     """
+    codes = check_genes(space, codes)
+    for first in range(0, len(codes), _BLOCK):  # a million at once take gigabytes
+        _check_valid(space, codes, first)
+    return codes
+
+
+def _check_valid(space: Genes, codes: np.ndarray, first: int) -> None:
+    """Raises ValueError for a code of a block that is no architecture."""
+    if space.constraint is None:
+        return
+    refused = np.flatnonzero(~valid(space, codes[first : first + _BLOCK]))
+    if len(refused):
+        row = first + refused[0]
+        code = codes[row]
+        raise ValueError(
+            f"code {row}, {code.tolist()}, is no architecture of "
+            f"{space.name}: {space.constraint.explain(code)}"
+        )
+
+
+def check_genes(space: Genes, codes: np.ndarray) -> np.ndarray:
+    """Returns codes as ``int32[N, G]`` with genes in range, architectures or not.
+
+    Raises:
+      ValueError: not integers, not of shape ``[N, G]``, or a gene out of range.
+    """
     if isinstance(codes, list | tuple) and any(isinstance(c, tuple) for c in codes):
         raise ValueError(
             f"codes of {space.name} are an integer array, not tuples such as "
@@ -70,22 +98,31 @@ def check_codes(space: Genes, codes: np.ndarray) -> np.ndarray:
             f"codes of {space.name} have shape [N, {len(space.choices)}], "
             f"got {list(codes.shape)}"
         )
-    wrong = np.argwhere((codes < 0) | (codes >= np.array(space.choices)))
+    outside = codes < 0
+    outside |= codes >= np.array(space.choices)
+    wrong = np.argwhere(outside)
     if len(wrong):
         row, gene = wrong[0]
         raise ValueError(
             f"gene {gene} of code {row} is {codes[row, gene]}; {space.name} "
             f"allows 0 to {space.choices[gene] - 1} there"
         )
-    codes = codes.astype(np.int32)
-    refused = np.flatnonzero(~valid(space, codes))
-    if len(refused) and space.constraint is not None:
-        code = codes[refused[0]]
+    return codes.astype(np.int32)
+
+
+def check_mutations(space: Genes, num_mutations: int) -> np.ndarray:
+    """Returns the genes with a choice, int64[F], of which enough are there to change.
+
+    Raises:
+      ValueError: fewer than are to be changed.
+    """
+    free = np.flatnonzero(np.array(space.choices) > 1)
+    if not 0 <= num_mutations <= len(free):
         raise ValueError(
-            f"code {refused[0]}, {code.tolist()}, is no architecture of "
-            f"{space.name}: {space.constraint.explain(code)}"
+            f"num_mutations={num_mutations}; {space.name} has {len(free)} genes "
+            "with a choice"
         )
-    return codes
+    return free
 
 
 def sample(space: Genes, rng: np.random.Generator, n: int) -> np.ndarray:
@@ -136,12 +173,7 @@ def mutate(
         is an architecture.
     """
     parent = check_codes(space, np.asarray(code)[None])[0]
-    free = np.flatnonzero(np.array(space.choices) > 1)
-    if not 0 <= num_mutations <= len(free):
-        raise ValueError(
-            f"num_mutations={num_mutations}; {space.name} has {len(free)} genes "
-            "with a choice"
-        )
+    free = check_mutations(space, num_mutations)
 
     def draw(num: int) -> np.ndarray:
         mutants = np.tile(parent, (num, 1))

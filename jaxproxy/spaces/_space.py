@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxproxy.measure import NORMS, EqualWeights, Network
-from jaxproxy.spaces import _counting, _networks, _sampling
+from jaxproxy.spaces import _counting, _many, _networks, _sampling
 from jaxproxy.spaces._mode import Mode
 from jaxproxy.spaces._records import (
     Constraint,
@@ -18,6 +18,7 @@ from jaxproxy.spaces._records import (
     Sizes,
     Task,
 )
+from jaxproxy.spaces._strings import Strings
 from jaxproxy.types import PRESETS, Fidelity
 
 _IMAGES, _NONE = Task(), Isomorphism()
@@ -50,6 +51,8 @@ class Space:
     """(size, mode) -> network that takes a code."""
     norms: tuple[str, ...] = NORMS
     """Which of its modes of BatchNorm the network has."""
+    strings: Strings | None = None
+    """How many are written and read at once; None for one after another."""
     task: Task = _IMAGES
     on_device: DeviceFunctions | None = None
     """What devices count and draw themselves; None to ask the host."""
@@ -79,6 +82,7 @@ class Space:
     valid, check_codes = _sampling.valid, _sampling.check_codes
     sample, mutate = _sampling.sample, _sampling.mutate
     crossover, neighbours = _sampling.crossover, _sampling.neighbours
+    to_strs, from_strs, mutants = _many.to_strs, _many.from_strs, _many.mutants
     num_params, num_macs = _counting.num_params, _counting.num_macs
     num_tensors = _counting.num_tensors
     make_network = _networks.make_network

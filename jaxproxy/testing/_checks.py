@@ -21,8 +21,9 @@ def check_space(space: Space, *, num: int = 50, seed: int = 0) -> None:
     """Raises ValueError if a space breaks its contract.
 
     Strings and codes must be inverse to each other, canonical forms idempotent and
-    valid, mutants different, counts integers, those of devices equal to the host's, and
-    the network must take a code and a batch of the task, at the preset ``fast``.
+    valid, mutants different, counts integers, those of devices equal to the host's,
+    functions of many codes equal to those of one, and the network must take a code and
+    a batch of the task, at the preset ``fast``.
 
     Args:
       space: what to check.
@@ -46,10 +47,24 @@ def check_space(space: Space, *, num: int = 50, seed: int = 0) -> None:
         _check_graph(space, code)
         for count in _counts(space, code):
             require(bool(int(count) == count >= 0), f"counts of {text!r}")
+    _check_many(space, rng, codes)
     costs = space.cost(codes)
     require(costs.shape == (len(codes),) and bool((costs > 0).all()), "cost")
     _check_on_device(space, rng, codes)
     _check_network(space)
+
+
+def _check_many(space: Space, rng: np.random.Generator, codes: np.ndarray) -> None:
+    """Checks the functions of many codes against those of one."""
+    archs = [space.to_str(code) for code in codes]
+    require(space.to_strs(codes) == archs, "to_strs, which to_str contradicts")
+    read = space.from_strs(archs)
+    require(np.array_equal(read, codes), "from_strs, which from_str contradicts")
+    one_by_one = [space.canonical(code) for code in codes]
+    same = np.array_equal(space.canonical(codes), one_by_one)
+    require(same, "canonical, of many codes at once and of one")
+    changed = (space.mutants(rng, codes) != codes).sum(1)
+    require(bool((changed == 1).all()), "mutants")
 
 
 def _check_on_device(space: Space, rng: np.random.Generator, codes: np.ndarray) -> None:

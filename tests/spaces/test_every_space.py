@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ from helpers.toy_space import toy
 from jaxproxy.measure import Network
 from jaxproxy.proxies import PROXIES
 from jaxproxy.scoring import Scorer, make_scorer
-from jaxproxy.spaces import SPACES, Counts, Graph, Task, parse_space
+from jaxproxy.spaces import SPACES, Counts, Graph, Strings, Task, parse_space
 from jaxproxy.testing import check_proxy, check_space
 from jaxproxy.types import Fidelity
 
@@ -114,6 +115,27 @@ def _of_ints(network: Network) -> Network:
 TOY = toy()
 
 
+def _all_sorted(codes: np.ndarray) -> np.ndarray:
+    """Sorts one code, and of many mixes the genes of all."""
+    return np.sort(codes, axis=None).reshape(codes.shape)
+
+
+def _written(codes: np.ndarray) -> list[str]:
+    return [TOY.to_str(code) for code in codes]
+
+
+def _same(codes: np.ndarray) -> list[str]:
+    return ["skip|skip|skip"] * len(codes)
+
+
+def _unread(archs: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    return np.zeros((len(archs), 3), np.int32), np.zeros(len(archs), bool)
+
+
+def _read_as_zero(archs: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    return np.zeros((len(archs), 3), np.int32), np.ones(len(archs), bool)
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -123,6 +145,12 @@ TOY = toy()
             {"isomorphism": TOY.isomorphism._replace(canonical=lambda c: c + 1)},
             "contract broken: canonical form|gene",
         ),
+        (
+            {"isomorphism": TOY.isomorphism._replace(canonical=_all_sorted)},
+            "contract broken: canonical, of many codes at once",
+        ),
+        ({"strings": Strings(_same, _unread)}, "contract broken: to_strs"),
+        ({"strings": Strings(_written, _read_as_zero)}, "contract broken: from_strs"),
         ({"graph": lambda code: Graph(("in",), ((0, 1, ""),))}, "broken: graph of"),
         ({"counts": Counts(lambda codes: -codes.sum(-1) - 1)}, "broken: counts of"),
         ({"cost": lambda codes: codes.sum(-1) * 0.0}, "contract broken: cost"),

@@ -6,9 +6,11 @@ import numpy as np
 
 from jaxproxy.options import check_choices, check_counts
 from jaxproxy.spaces._autoformer import _codes as host
+from jaxproxy.spaces._autoformer import _strings as strings
 from jaxproxy.spaces._autoformer._network import check_fidelity, network
 from jaxproxy.spaces._records import Counts, Isomorphism, Sizes, Task
 from jaxproxy.spaces._space import Space
+from jaxproxy.spaces._strings import Strings
 from jaxproxy.types import Fidelity
 
 __all__ = ["autoformer"]
@@ -48,6 +50,9 @@ def autoformer(
         choices=supernet.choices,
         to_str=partial(host.to_str, supernet),
         from_str=partial(host.from_str, supernet),
+        strings=Strings(
+            partial(strings.write, supernet), partial(strings.read, supernet)
+        ),
         network=partial(network, supernet=supernet, num_classes=num_classes),
         task=Task(num_classes),
         counts=Counts(

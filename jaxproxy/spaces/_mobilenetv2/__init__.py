@@ -5,6 +5,7 @@ from functools import partial
 from jaxproxy.options import check_counts
 from jaxproxy.spaces._mobilenetv2 import _codes as host
 from jaxproxy.spaces._mobilenetv2 import _strings as strings
+from jaxproxy.spaces._mobilenetv2 import _tables as tables
 from jaxproxy.spaces._mobilenetv2._budget import make_constraint
 from jaxproxy.spaces._mobilenetv2._device import (
     make_device_functions,
@@ -13,6 +14,7 @@ from jaxproxy.spaces._mobilenetv2._device import (
 from jaxproxy.spaces._mobilenetv2._network import check_fidelity, network
 from jaxproxy.spaces._records import Counts, Isomorphism, Sizes, Task
 from jaxproxy.spaces._space import Space
+from jaxproxy.spaces._strings import Strings
 from jaxproxy.types import Fidelity
 
 __all__ = ["mobilenetv2", "mobilenetv2_mutation"]
@@ -66,6 +68,7 @@ def mobilenetv2(
         choices=host.CHOICES,
         to_str=strings.to_str,
         from_str=strings.from_str,
+        strings=Strings(tables.write, tables.read),
         network=partial(network, num_classes=num_classes, skips=skips),
         task=Task(num_classes),
         counts=Counts(sizes["max_params"], sizes["max_macs"], host.num_tensors),

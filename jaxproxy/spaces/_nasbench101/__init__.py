@@ -7,6 +7,7 @@ import numpy as np
 from jaxproxy.options import check_counts
 from jaxproxy.spaces._nasbench101 import _codes as modules
 from jaxproxy.spaces._nasbench101 import _counts as counts
+from jaxproxy.spaces._nasbench101 import _strings as strings
 from jaxproxy.spaces._nasbench101._canonical import canonical, enumerate_codes
 from jaxproxy.spaces._nasbench101._equal_weights import equal_weights
 from jaxproxy.spaces._nasbench101._network import check_fidelity, network
@@ -19,6 +20,7 @@ from jaxproxy.spaces._records import (
     Task,
 )
 from jaxproxy.spaces._space import Space
+from jaxproxy.spaces._strings import Strings
 from jaxproxy.types import Fidelity
 
 __all__ = ["nasbench101"]
@@ -46,6 +48,7 @@ def nasbench101(*, num_classes: int = 10, resolution: int = 32) -> Space:
         choices=modules.CHOICES,
         to_str=modules.to_str,
         from_str=modules.from_str,
+        strings=Strings(strings.write, strings.read),
         network=partial(network, num_classes=num_classes),
         task=Task(num_classes),
         counts=Counts(

@@ -12,6 +12,7 @@ from jaxproxy.spaces._nasbench201._codes import (
     OPS,
     enumerate_codes,
     graph,
+    node_tables,
     reachable,
     to_str,
 )
@@ -26,6 +27,7 @@ from jaxproxy.spaces._nasbench201._network import network
 from jaxproxy.spaces._nasbench201._supernet import bare_task, supernet
 from jaxproxy.spaces._records import Constraint, Counts, Isomorphism, Sizes, Task
 from jaxproxy.spaces._space import Space
+from jaxproxy.spaces._strings import split_strings
 from jaxproxy.types import Fidelity
 
 __all__ = ["nasbench201", "nasbench201_supernet"]
@@ -57,6 +59,7 @@ def nasbench201(*, num_classes: int = 10, resolution: int = 32) -> Space:
             macs=partial(num_macs, num_classes=num_classes, resolution=resolution),
             tensors=num_tensors,
         ),
+        strings=split_strings(node_tables, "+"),
         isomorphism=Isomorphism(canonical),
         enumerate=enumerate_codes,
         cost=cost,
@@ -107,6 +110,7 @@ def nasbench201_supernet(
         from_str=forms.mask_from_str,
         network=partial(supernet, num_classes=num_classes, bare=bare),
         task=bare_task(num_classes) if bare else Task(num_classes),
+        strings=split_strings(masks.node_tables, "+"),
         counts=None if bare else counts,
         constraint=Constraint(masks.valid, masks.explain),
         cost=partial(masks.added, cost),

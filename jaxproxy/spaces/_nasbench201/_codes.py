@@ -24,9 +24,11 @@ import numpy as np
 from jaxproxy.options import quoted
 from jaxproxy.spaces._codes import all_on_paths, check_one, checked
 from jaxproxy.spaces._records import Graph
+from jaxproxy.spaces._strings import TextTable
 
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
+NODES = ("input", "1", "2", "output")
 NUM_ARCHS = len(OPS) ** len(EDGES)
 
 NONE, SKIP, CONV1, CONV3, POOL = range(len(OPS))
@@ -61,6 +63,18 @@ def to_str(code: np.ndarray) -> str:
     for (source, target), op in zip(EDGES, code, strict=True):
         nodes[target - 1] += f"{OPS[op]}~{source}|"
     return "+".join(nodes)
+
+
+def node_tables() -> list[TextTable]:
+    """The texts of nodes 1, 2 and 3, which ``+`` joins to an official string."""
+    sizes = range(1, len(NODES))
+    return [TextTable((len(OPS),) * size, _node) for size in sizes]
+
+
+def _node(*ops: int) -> str:
+    """Text of a node by the operations on its edges, from source 0 on."""
+    edges = (f"{OPS[op]}~{source}|" for source, op in enumerate(ops))
+    return f"|{''.join(edges)}"
 
 
 def from_str(arch: str) -> np.ndarray:
@@ -137,6 +151,6 @@ def graph(code: np.ndarray) -> Graph:
     rank_of(code)
     edges = zip(EDGES, np.asarray(code).tolist(), strict=True)
     return Graph(
-        ("input", "1", "2", "output"),
+        NODES,
         tuple((*ends, OPS[op]) for ends, op in edges if op != NONE),
     )

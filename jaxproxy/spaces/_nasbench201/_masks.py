@@ -12,8 +12,9 @@ import numpy as np
 
 from jaxproxy.options import quoted
 from jaxproxy.spaces._codes import check_one, checked
-from jaxproxy.spaces._nasbench201._codes import EDGES, NONE, OPS
+from jaxproxy.spaces._nasbench201._codes import EDGES, NODES, NONE, OPS
 from jaxproxy.spaces._records import Graph
+from jaxproxy.spaces._strings import TextTable
 
 LIVE_OPS = OPS[1:]
 NUM_GENES = len(EDGES) * len(LIVE_OPS)
@@ -47,6 +48,22 @@ def to_str(mask: np.ndarray) -> str:
     for (source, target), live in zip(EDGES, live_ops(mask), strict=True):
         nodes[target - 1] += f"{_joined(live)}~{source}|"
     return "+".join(nodes)
+
+
+def node_tables() -> list[TextTable]:
+    """The texts of nodes 1, 2 and 3, which ``+`` joins to a mask's string.
+
+    Node 3 has the most, 2 ** 12 of them.
+    """
+    sizes = range(1, len(NODES))
+    return [TextTable((2,) * (len(LIVE_OPS) * size), _node) for size in sizes]
+
+
+def _node(*live: int) -> str:
+    """Text of a node by the genes of its edges, from source 0 on."""
+    edges = np.array(live).reshape(-1, len(LIVE_OPS))
+    texts = (f"{_joined(edge)}~{source}|" for source, edge in enumerate(edges))
+    return f"|{''.join(texts)}"
 
 
 def from_str(arch: str) -> np.ndarray:
@@ -88,7 +105,7 @@ def graph(mask: np.ndarray) -> Graph:
     """The cell, with the live operations on its edges."""
     pairs = zip(EDGES, live_ops(mask), strict=True)
     return Graph(
-        ("input", "1", "2", "output"),
+        NODES,
         tuple((*ends, _joined(live)) for ends, live in pairs),
     )
 

@@ -4,6 +4,7 @@ from functools import partial
 
 from jaxproxy.options import check_counts
 from jaxproxy.spaces._nasbench_nlp import _codes as recipes
+from jaxproxy.spaces._nasbench_nlp import _strings as strings
 from jaxproxy.spaces._nasbench_nlp._counts import (
     cost,
     num_macs,
@@ -13,8 +14,10 @@ from jaxproxy.spaces._nasbench_nlp._counts import (
 from jaxproxy.spaces._nasbench_nlp._equal_weights import equal_weights
 from jaxproxy.spaces._nasbench_nlp._network import draw, loss, network
 from jaxproxy.spaces._nasbench_nlp._sampler import sample
+from jaxproxy.spaces._nasbench_nlp._valid import valid
 from jaxproxy.spaces._records import Constraint, Counts, Isomorphism, Sizes, Task
 from jaxproxy.spaces._space import Space
+from jaxproxy.spaces._strings import Strings
 from jaxproxy.types import Fidelity
 
 __all__ = ["nasbench_nlp"]
@@ -43,6 +46,7 @@ def nasbench_nlp(*, num_classes: int = 10_000) -> Space:
         choices=recipes.CHOICES,
         to_str=recipes.to_str,
         from_str=recipes.from_str,
+        strings=Strings(strings.write, strings.read),
         network=partial(network, num_classes=num_classes),
         task=Task(num_classes, partial(draw, num_classes=num_classes), loss, _words),
         counts=Counts(
@@ -50,7 +54,7 @@ def nasbench_nlp(*, num_classes: int = 10_000) -> Space:
             macs=partial(num_macs, num_classes),
             tensors=num_tensors,
         ),
-        constraint=Constraint(recipes.valid, recipes.problem, sample),
+        constraint=Constraint(valid, recipes.problem, sample),
         isomorphism=Isomorphism(recipes.canonical),
         cost=cost,
         graph=recipes.graph,

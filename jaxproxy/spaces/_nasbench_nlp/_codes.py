@@ -35,12 +35,12 @@ OPS = (
     "activation_leaky_relu",
 )
 """Gene 1 and up; ``blend`` of a, b and c is ``a * b + (1 - a) * c``."""
-_ARITY = {"linear": (1, 2, 3), "blend": (3,)} | dict.fromkeys(OPS[2:4], (2,))
+ARITY = {"linear": (1, 2, 3), "blend": (3,)} | dict.fromkeys(OPS[2:4], (2,))
 _SYMMETRIC = ("linear", *OPS[2:4])
-_X, _FIRST_STATE, _FIRST_NODE = 1, 2, 2 + STATES
+X, FIRST_STATE, FIRST_NODE = 1, 2, 2 + STATES
 CHOICES = (
     tuple(
-        n for i in range(NODES) for n in (len(OPS) + 1, *(INPUTS * (_FIRST_NODE + i,)))
+        n for i in range(NODES) for n in (len(OPS) + 1, *(INPUTS * (FIRST_NODE + i,)))
     )
     + (NODES + 1,) * STATES
 )
@@ -92,41 +92,34 @@ def problem(code: np.ndarray) -> str:
 
 def _wrong_inputs(op: str, inputs: list[int], hidden: int) -> str:
     used = [source for source in inputs if source]
-    arity = _ARITY.get(op, (1,))
+    arity = ARITY.get(op, (1,))
     if len(used) not in arity or any(inputs[len(used) :]):
         wanted = " or ".join(map(str, arity))
         return f"is {op}, of {wanted} inputs, and has {len(used)}"
     if len(set(used)) < len(used):
         return f"reads {', '.join(map(_source, used))}, which are not different"
-    if op != "linear" and _X in used:
+    if op != "linear" and X in used:
         return f"is {op} of x, which only linear nodes read"
-    unknown = [s for s in used if _FIRST_STATE + hidden <= s < _FIRST_NODE]
+    unknown = [s for s in used if FIRST_STATE + hidden <= s < FIRST_NODE]
     return f"reads {_source(unknown[0])}, but states are {hidden}" if unknown else ""
 
 
 def _without_effect(inputs: np.ndarray, states: list[int], hidden: int) -> str:
-    reached, left = set(), [_FIRST_NODE + node for node in states]
+    reached, left = set(), [FIRST_NODE + node for node in states]
     while left:
         source = left.pop()
         if source in reached:
             continue
         reached.add(source)
-        if source >= _FIRST_NODE:
-            left += [s for s in inputs[source - _FIRST_NODE].tolist() if s]
-    for source in (_X, *range(_FIRST_STATE, _FIRST_STATE + hidden)):
+        if source >= FIRST_NODE:
+            left += [s for s in inputs[source - FIRST_NODE].tolist() if s]
+    for source in (X, *range(FIRST_STATE, FIRST_STATE + hidden)):
         if source not in reached:
             return f"no node that has an effect reads {_source(source)}"
     for node in range(len(inputs)):
-        if _FIRST_NODE + node not in reached:
+        if FIRST_NODE + node not in reached:
             return f"node {node} has no effect"
     return ""
-
-
-def valid(codes: np.ndarray) -> np.ndarray:
-    """Which codes int[..., G] are recipes, bool[...]."""
-    codes = np.asarray(codes)
-    found = [not problem(code) for code in codes.reshape(-1, codes.shape[-1])]
-    return np.array(found, bool).reshape(codes.shape[:-1])
 
 
 def canonical(code: np.ndarray) -> np.ndarray:
@@ -134,9 +127,9 @@ def canonical(code: np.ndarray) -> np.ndarray:
     code = np.array(code, np.int32)
     ops, inputs, _ = parts(code)
     symmetric = np.isin(ops, [1 + OPS.index(op) for op in _SYMMETRIC])
-    last = np.where(inputs == 0, CHOICES[-1] + _FIRST_NODE, inputs)
+    last = np.where(inputs == 0, CHOICES[-1] + FIRST_NODE, inputs)
     ordered = np.sort(last, axis=-1)
-    ordered = np.where(ordered == CHOICES[-1] + _FIRST_NODE, 0, ordered)
+    ordered = np.where(ordered == CHOICES[-1] + FIRST_NODE, 0, ordered)
     genes = np.where(symmetric[..., None], ordered, inputs)
     nodes = np.concatenate([ops[..., None], genes], axis=-1)
     code[..., :-STATES] = nodes.reshape(*code.shape[:-1], -1)
@@ -144,11 +137,11 @@ def canonical(code: np.ndarray) -> np.ndarray:
 
 
 def _source(source: int) -> str:
-    if source == _X:
+    if source == X:
         return "x"
-    if source < _FIRST_NODE:
-        return f"h_prev_{source - _FIRST_STATE}"
-    return f"node_{source - _FIRST_NODE}"
+    if source < FIRST_NODE:
+        return f"h_prev_{source - FIRST_STATE}"
+    return f"node_{source - FIRST_NODE}"
 
 
 def to_str(code: np.ndarray) -> str:
@@ -161,12 +154,12 @@ def _recipe(code: np.ndarray) -> Iterator[tuple[str, dict[str, Any]]]:
     names = {int(node) - 1: f"h_new_{k}" for k, node in enumerate(states) if node}
 
     def name(source: int) -> str:
-        return names.get(source - _FIRST_NODE, _source(source))
+        return names.get(source - FIRST_NODE, _source(source))
 
     for node, op in enumerate(ops):
         if op:
             used = [name(source) for source in inputs[node].tolist() if source]
-            yield name(_FIRST_NODE + node), {"op": OPS[op - 1], "input": used}
+            yield name(FIRST_NODE + node), {"op": OPS[op - 1], "input": used}
 
 
 def from_str(arch: str) -> np.ndarray:
@@ -181,8 +174,8 @@ def from_str(arch: str) -> np.ndarray:
     except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{quoted(arch)} is not JSON: {error}") from None
     order = _in_order(arch, _checked(arch, recipe))
-    places = {"x": _X} | {f"h_prev_{k}": _FIRST_STATE + k for k in range(STATES)}
-    places |= {name: _FIRST_NODE + node for node, name in enumerate(order)}
+    places = {"x": X} | {f"h_prev_{k}": FIRST_STATE + k for k in range(STATES)}
+    places |= {name: FIRST_NODE + node for node, name in enumerate(order)}
     code = np.zeros(len(CHOICES), np.int32)
     for node, name in enumerate(order):
         spec = recipe[name]
@@ -251,8 +244,8 @@ def graph(code: np.ndarray) -> Graph:
     num, hidden = int((ops > 0).sum()), int((states > 0).sum())
     names = {int(node) - 1: f" = h_new_{k}" for k, node in enumerate(states) if node}
     sources = ["x", *(f"h_prev_{k}" for k in range(hidden))]
-    shift = {_X + k: k for k in range(1 + hidden)}
-    shift |= {_FIRST_NODE + node: 1 + hidden + node for node in range(num)}
+    shift = {X + k: k for k in range(1 + hidden)}
+    shift |= {FIRST_NODE + node: 1 + hidden + node for node in range(num)}
     nodes = [OPS[op - 1] + names.get(node, "") for node, op in enumerate(ops[:num])]
     edges = [
         (shift[source], 1 + hidden + node, "")

@@ -7,6 +7,7 @@ from jaxproxy.spaces._natsbench_sss import _codes as host
 from jaxproxy.spaces._natsbench_sss._network import check_fidelity, network
 from jaxproxy.spaces._records import Counts, Sizes, Task
 from jaxproxy.spaces._space import Space
+from jaxproxy.spaces._strings import split_strings
 from jaxproxy.types import Fidelity
 
 __all__ = ["natsbench_sss"]
@@ -35,6 +36,7 @@ def natsbench_sss(*, num_classes: int = 10, resolution: int = 32) -> Space:
         choices=(len(host.WIDTHS),) * host.NUM_LAYERS,
         to_str=host.to_str,
         from_str=host.from_str,
+        strings=split_strings(host.width_tables, ":"),
         network=partial(network, num_classes=num_classes),
         task=Task(num_classes),
         counts=Counts(

@@ -24,6 +24,7 @@ import numpy as np
 from jaxproxy.options import quoted
 from jaxproxy.spaces._codes import all_codes, check_one, checked
 from jaxproxy.spaces._records import Graph
+from jaxproxy.spaces._strings import TextTable
 
 WIDTHS = tuple(range(8, 65, 8))
 NUM_LAYERS = 5
@@ -45,6 +46,11 @@ def to_str(code: np.ndarray) -> str:
     """Official string of one code ``[5]``, as ``"64:8:24:48:16"``."""
     check_one(code, NUM_LAYERS)
     return ":".join(map(str, _channels(code)))
+
+
+def width_tables() -> list[TextTable]:
+    """The texts of the five widths, which ``:`` joins to a string."""
+    return [TextTable((len(WIDTHS),), lambda gene: str(WIDTHS[gene]))] * NUM_LAYERS
 
 
 def from_str(arch: str) -> np.ndarray:

@@ -5,6 +5,7 @@ from functools import partial
 from jaxproxy.options import check_choices
 from jaxproxy.spaces._records import Counts, Sizes
 from jaxproxy.spaces._space import Space
+from jaxproxy.spaces._strings import listed_strings
 from jaxproxy.spaces._transnasbench101 import _codes as host
 from jaxproxy.spaces._transnasbench101._network import check_fidelity, network
 from jaxproxy.spaces._transnasbench101._tasks import make_task
@@ -47,6 +48,7 @@ def transnasbench101_micro(*, task: str = "class_object") -> Space:
         choices=(len(host.OPS),) * host.NUM_GENES,
         to_str=host.to_str,
         from_str=host.from_str,
+        strings=listed_strings((len(host.OPS),) * host.NUM_GENES, host.to_str),
         network=partial(network, task=task),
         task=make_task(task),
         counts=Counts(
