@@ -7,7 +7,7 @@ small array. Here arrays are checked as a whole, and a code costs a few look-ups
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -58,6 +58,21 @@ class TextTable:
         return self._genes[ranks]
 
 
+class _Lazy:
+    """Tables that are made once.
+
+    A function with a cache could not be sent to other processes: it is pickled by the
+    name of the function without.
+    """
+
+    def __init__(self, make: Callable[[], Sequence[TextTable]]) -> None:
+        self._make = make
+
+    @cached_property
+    def tables(self) -> Sequence[TextTable]:
+        return self._make()
+
+
 def write_tables(
     tables: Sequence[TextTable], codes: np.ndarray, separator: str
 ) -> list[str]:
@@ -101,13 +116,13 @@ def split_strings(
       make_tables: the tables of the words in order; made when they are first needed.
       separator: which is in no word.
     """
-    make_tables = cache(make_tables)
+    lazy = _Lazy(make_tables)
 
     def write(codes: np.ndarray) -> list[str]:
-        return write_tables(make_tables(), codes, separator)
+        return write_tables(lazy.tables, codes, separator)
 
     def read(archs: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        tables = make_tables()
+        tables = lazy.tables
         none = [""] * len(tables)
         words = (arch.split(separator) for arch in archs)
         rows = [row if len(row) == len(tables) else none for row in words]

@@ -13,7 +13,7 @@ from helpers.command_line import command, failed
 
 from jaxproxy.runs import Run, StoreError
 from jaxproxy.scoring import make_scorer, sweep, sweep_on_ray
-from jaxproxy.spaces import nasbench201
+from jaxproxy.spaces import SPACES, nasbench201
 
 ray = pytest.importorskip("ray", reason="ray is not installed")
 
@@ -45,6 +45,14 @@ def _digest(path: Path) -> dict[str, str]:
         for file in path.iterdir()
         if file.name.startswith("part-")
     }
+
+
+@pytest.mark.parametrize("name", sorted(SPACES))
+def test_a_space_can_be_sent(name: str) -> None:
+    space = SPACES[name]()
+    code = space.sample(np.random.default_rng(0), 1)[0]
+    sent = ray.cloudpickle.loads(ray.cloudpickle.dumps(space))
+    assert sent.to_strs(code[None]) == space.to_strs(code[None])
 
 
 def test_it_is_the_run_of_a_sweep(tmp_path: Path) -> None:
