@@ -4,4 +4,5 @@ import sys
 
 from jaxproxy.cli import main
 
-sys.exit(main())
+if __name__ == "__main__":  # and not where local workers import what was started
+    sys.exit(main())

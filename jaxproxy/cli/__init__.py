@@ -27,6 +27,7 @@ from jaxproxy.cli._propose import Propose
 from jaxproxy.cli._score import Score
 from jaxproxy.cli._search import BestOf, Search
 from jaxproxy.cli._simulate import Simulate
+from jaxproxy.cli._workers import Status
 
 __all__ = ["main"]
 
@@ -77,6 +78,7 @@ def _parse(argv: Sequence[str] | None) -> Command:
         "draw": Draw,
         "fsck": Fsck,
         "merge": Merge,
+        "status": Status,
     }
     command = tyro.extras.subcommand_cli_from_dict(
         commands,

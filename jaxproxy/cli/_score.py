@@ -5,7 +5,10 @@ used, so that ``jaxproxy --help`` answers at once.
 """
 
 import dataclasses
+import os
+import sys
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -23,14 +26,16 @@ from jaxproxy.cli._commands import (
     parse_sized,
     show,
 )
+from jaxproxy.cli._errors import one_line
 from jaxproxy.cli._truths import TruthOptions
+from jaxproxy.cli._workers import OTHER_RUN, PENDING, Work
 
 if TYPE_CHECKING:
     import numpy as np
 
     from jaxproxy.analysis import Truth
     from jaxproxy.runs import Run
-    from jaxproxy.scoring import Scorer
+    from jaxproxy.scoring import Scorer, Worker
     from jaxproxy.spaces import Space
     from jaxproxy.types import Fidelity
 
@@ -76,6 +81,14 @@ class Score(TruthOptions):
     """Devices to use, all by default; on the CPU, each is a processor core."""
     lanes: Lanes = 1
     """Architectures side by side on a device; auto is 1 on CPU, else what fits."""
+    worker: Annotated[str | None, arg(metavar="I/N|auto")] = None
+    """Which of N workers of the same command this is, from 0; auto asks the scheduler.
+    It scores its share of RUN, which all see, then what others have not finished."""
+    no_steal: Flag = False
+    """Stop after this worker's own share, with exit code 75 if others have not done
+    theirs."""
+    workers: Number = None
+    """Start so many workers on this machine, one device each."""
     ray: Annotated[str | None, arg(metavar="local|auto|ADDRESS")] = None
     """Score on a Ray cluster, an actor for each of its CPUs; RUN is the same folder on
     all of its nodes."""
@@ -93,12 +106,14 @@ class Score(TruthOptions):
         """Scores, and prints what was found."""
         if self.deduplicate and self.no_deduplicate:
             raise ValueError("give --deduplicate or --no-deduplicate, not both")
+        self._check_workers()
         from jaxproxy.startup import set_up_jax
 
         set_up_jax(self.devices)
         from jaxproxy.analysis import correlations
         from jaxproxy.cli import _tables as tables
         from jaxproxy.cli import _words as words
+        from jaxproxy.runs import OtherRunError, num_parts
         from jaxproxy.scoring import Interrupted
 
         space = parse_sized(self.space, self.num_classes)
@@ -110,6 +125,14 @@ class Score(TruthOptions):
             run, speed = self._sweep(scorer, codes, strings)
         except Interrupted as stop:  # which has been logged
             return 128 + stop.signum
+        except OtherRunError as error:
+            if self.worker is None:
+                raise
+            print("jaxproxy: error:", one_line(error), file=sys.stderr)
+            return OTHER_RUN
+        if self.no_steal and len(run.done()) < (num_parts(run) or 0):
+            show(f"this share is done; others' parts of {self.out} are not")
+            return PENDING
         show(words.settings(run), speed)
         first = column_names(self.proxies)[0]
         show(tables.proxy_table(run), tables.top_table(run, first))
@@ -153,7 +176,7 @@ class Score(TruthOptions):
         """The finished run, and how fast it went."""
         from jaxproxy.cli._words import speed
         from jaxproxy.runs import Run
-        from jaxproxy.scoring import Cut, sweep, sweep_on_ray
+        from jaxproxy.scoring import Cut, plan_sweep, run_workers, sweep, sweep_on_ray
 
         before, begin = Run(self.out), time.perf_counter()
         started = self.out.is_dir() and before.done()
@@ -163,13 +186,47 @@ class Score(TruthOptions):
             "deduplicate": self.deduplicate or (False if self.no_deduplicate else None),
             "part_size": _part_size(scorer.fidelity),
         }
-        if self.ray is None:
-            run = sweep(scorer, codes, self.out, **cut)
-        else:
+        if self.ray is not None:
             make = partial(self._scorer, scorer.space)
             run = sweep_on_ray(make, codes, self.out, address=self.ray, **cut)
+        elif self.workers is not None:
+            _, run = plan_sweep(scorer, codes, self.out, **cut)
+            names = [f"{index}/{self.workers}" for index in range(self.workers)]
+            one = replace(self, workers=None, truth=(), devices=1)
+            works = [Work(replace(one, worker=name)) for name in names]
+            run_workers(works, run, len(codes), hopeless=(2, OTHER_RUN))
+        else:
+            run = sweep(scorer, codes, self.out, worker=self._worker(), **cut)
         seconds = time.perf_counter() - begin
         return run, speed(len(codes), finished, seconds)
+
+    def _worker(self) -> "Worker | None":
+        from jaxproxy.scoring import find_worker
+
+        if self.worker is None:
+            return None
+        found = find_worker(self.worker, os.environ, steal=not self.no_steal)
+        show(f"worker {found.index} of {found.count} ({found.source})")
+        return found
+
+    def _check_workers(self) -> None:
+        """Raises ValueError for options that do not go together."""
+        ways = {"--worker": self.worker, "--workers": self.workers, "--ray": self.ray}
+        given = [name for name, value in ways.items() if value is not None]
+        if len(given) > 1:
+            raise ValueError(f"give one of {' and '.join(given)}, not both")
+        if self.no_steal and self.worker is None:
+            raise ValueError("--no-steal is for a --worker")
+        if self.workers is not None:
+            most = 8 * (os.cpu_count() or 1)
+            if not 1 <= self.workers <= most:
+                raise ValueError(
+                    f"--workers is from 1 to {most} here, not {self.workers}"
+                )
+            if self.devices not in (None, 1):
+                raise ValueError("--workers have one device each, not --devices")
+            if str(self.archs) == "-":
+                raise ValueError("--workers cannot share standard input; give a file")
 
     def _fidelity(self, space: "Space") -> "Fidelity":
         names = ("width", "cells", "batch_size", "resolution")

@@ -20,7 +20,7 @@ from jaxproxy.analysis import (
 from jaxproxy.cli._report import Report
 from jaxproxy.measure import EqualWeightsPass, Meter, Pass, make_passes
 from jaxproxy.proxies import Proxy
-from jaxproxy.runs import Run
+from jaxproxy.runs import Run, Status, is_alive
 
 _HEADERS = {
     "tau": "tau",
@@ -237,3 +237,20 @@ def _named(meter: Meter, one: Pass) -> str:
     fewer = one.setup.batches > meter.setup.batches
     name = meter.name.removesuffix(meter.setup.label)
     return f"{name} of the first {meter.setup.batches}" if fewer else name
+
+
+def worker_table(status: Status, now: float) -> RenderableType:
+    """A row for each worker: what it said last, and when."""
+    table = Report("", "worker", "state", "host", "parts", "archs", "a second", "said")
+    for worker in status.workers:
+        silent = worker.state == "working" and not is_alive(worker, now)
+        table.add_row(
+            worker.name,
+            "silent" if silent else worker.state,
+            worker.host,
+            str(worker.parts),
+            str(worker.archs),
+            f"{worker.rate:.3g}" if math.isfinite(worker.rate) else "-",
+            f"{max(0, now - worker.updated):.0f} s ago",
+        )
+    return table

@@ -4,12 +4,13 @@ import inspect
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields, is_dataclass
+from datetime import timedelta
 from typing import Any
 
 from jaxproxy.analysis import ENSEMBLES, Ablation
 from jaxproxy.options import choices_of
 from jaxproxy.proxies import PROXIES, Proxy
-from jaxproxy.runs import Run
+from jaxproxy.runs import Run, Status
 from jaxproxy.scoring import Scorer
 from jaxproxy.spaces import SPACES, Space
 
@@ -95,6 +96,21 @@ def ablation_to_json(found: Ablation) -> dict[str, Any]:
     ]
     rest = {"left_out": found.left_out, "num_left_out": found.num_left_out}
     return {"records": to_json(records), **rest}
+
+
+def how_far(status: Status) -> str:
+    """How much of a run is done, how fast it goes and how long it takes."""
+    total = "" if status.num_archs is None else f" of {status.num_archs}"
+    parts = "" if status.num_parts is None else f" of {status.num_parts}"
+    line = (
+        f"{status.done_archs}{total} architectures in {status.done_parts}{parts} parts"
+    )
+    if status.num_archs is not None and status.done_archs >= status.num_archs:
+        return f"{line}: finished"
+    if not math.isfinite(status.rate):
+        return f"{line}; no worker says that it is at work"
+    left = timedelta(seconds=round(status.seconds_left))
+    return f"{line}; {status.rate:.3g} a second, {left} left at that rate"
 
 
 def to_json(value: Any) -> Any:

@@ -47,6 +47,30 @@ def write_file(file: Path, data: bytes) -> None:
             temporary.unlink()
 
 
+def create_file(file: Path, data: bytes) -> bool:
+    """Writes a file unless there is one; returns whether it was written.
+
+    Of several processes that try at once, one does, and all see the whole file: a hard
+    link to a finished file is made or not, on network disks too.
+
+    Raises:
+      StoreError: as :func:`write_file`.
+    """
+    temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}.tmp")
+    write_file(temporary, data)
+    try:
+        with one_line_errors("write", file):
+            os.link(temporary, file)
+        return True
+    except StoreError as error:
+        if isinstance(error.__cause__, FileExistsError):
+            return False
+        raise
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
 def is_temporary(name: str) -> bool:
     """Whether a file name is one that :func:`write_file` leaves when it is killed."""
     return _TEMPORARY.fullmatch(name) is not None

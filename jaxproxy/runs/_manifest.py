@@ -10,6 +10,10 @@ _LOGGER = logging.getLogger("jaxproxy")
 _ENVIRONMENT = "environment"  # the manifest's one key that may differ on resume
 
 
+class OtherRunError(StoreError):
+    """A folder holds a run of other settings, and will tomorrow."""
+
+
 def _complete(manifest: dict[str, Any]) -> dict[str, Any]:
     """Returns a manifest as this version would have written it.
 
@@ -28,7 +32,7 @@ def _complete(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_same(path: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
-    """Raises StoreError unless two manifests agree, environments aside.
+    """Raises OtherRunError unless two manifests agree, environments aside.
 
     Args:
       path: the run folder, for messages.
@@ -43,7 +47,7 @@ def check_same(path: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
             group = notes if key.split(".")[0] == _ENVIRONMENT else refused
             group.append(f"{key} is {a!r} there and {b!r} here")
     if refused:
-        raise StoreError(
+        raise OtherRunError(
             f"{path} holds a run with other settings: {'; '.join(refused)}; choose "
             "a new folder or the same settings"
         )

@@ -5,6 +5,7 @@ A run folder holds a manifest (what defines the numbers) and numbered parts::
     RUN/_manifest.json
     RUN/part-000000.parquet             one row per requested architecture
     RUN/_readings/part-000000.parquet   one row per scored class and seed
+    RUN/_workers/0-of-4.json            what a worker last said of itself
 
 Dataset readers skip names that begin with ``_`` or ``.``, so
 ``pandas.read_parquet(RUN)`` and ``pyarrow.dataset.dataset(RUN)`` read the scores. A
@@ -16,28 +17,36 @@ from __future__ import annotations
 
 import json
 import os
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from jaxproxy.runs._files import StoreError, is_temporary, one_line_errors, write_file
+from jaxproxy.runs._files import (
+    StoreError,
+    create_file,
+    is_temporary,
+    one_line_errors,
+    write_file,
+)
 from jaxproxy.runs._manifest import ForeignError, check_manifest, check_same
+from jaxproxy.runs._parquet import (
+    PART,
+    Columns,
+    DamagedError,
+    examine,
+    read,
+    to_parquet,
+    unreadable,
+)
 
 if TYPE_CHECKING:  # pyarrow takes long to import; a command that needs no run must not
     import pyarrow as pa
 
 
-Columns: TypeAlias = Sequence[str] | None
-
 _MANIFEST = "_manifest.json"
 _READINGS = "_readings"
-_PART = re.compile(r"part-(\d{6,})\.parquet")
-
-
-class _DamagedError(StoreError):
-    """The content of a file is damaged."""
+WORKERS = "_workers"
 
 
 class Run:
@@ -72,8 +81,9 @@ class Run:
         with one_line_errors("create", run.path):
             run.path.mkdir(parents=True, exist_ok=True)
             names = {n for n in os.listdir(run.path) if not is_temporary(n)}
-        if names <= {_READINGS}:
-            write_file(run.path / _MANIFEST, json.dumps(manifest, indent=2).encode())
+        if names <= {_READINGS, WORKERS}:
+            # Of several that begin at once, the first decides; the others compare.
+            create_file(run.path / _MANIFEST, json.dumps(manifest, indent=2).encode())
         elif _MANIFEST not in names:
             raise StoreError(
                 f"{run.path} is not empty and not a run (it has {min(names)!r} but no "
@@ -104,13 +114,17 @@ class Run:
         except FileNotFoundError:
             raise StoreError(f"{self.path} is not a run: no {_MANIFEST}") from None
         except (OSError, ValueError, RecursionError) as error:
-            raise _unreadable(file, error) from error
+            raise unreadable(file, error) from error
 
     def done(self) -> set[int]:
         """Numbers of the finished parts."""
         with one_line_errors("list", self.path):
-            matches = [_PART.fullmatch(name) for name in os.listdir(self.path)]
+            matches = [PART.fullmatch(name) for name in os.listdir(self.path)]
         return {int(match[1]) for match in matches if match}
+
+    def has_part(self, number: int) -> bool:
+        """Whether a part is finished."""
+        return (self.path / f"part-{number:06d}.parquet").exists()
 
     def write_part(
         self, number: int, rows: pa.Table, readings: pa.Table | None = None
@@ -130,9 +144,9 @@ class Run:
             folder = self.path / _READINGS
             with one_line_errors("create", folder):
                 folder.mkdir(exist_ok=True)
-            write_file(folder / name, _to_parquet(readings, self.manifest, False))
+            write_file(folder / name, to_parquet(readings, self.manifest, False))
         # last, because this file says that the part is finished
-        data = _to_parquet(rows, self.manifest, readings is not None)
+        data = to_parquet(rows, self.manifest, readings is not None)
         write_file(self.path / name, data)
 
     def table(self, columns: Columns = None) -> pa.Table:
@@ -160,7 +174,7 @@ class Run:
         Raises:
           StoreError: it is not finished or unreadable, or no such column.
         """
-        return _read(self.path / f"part-{number:06d}.parquet", columns)
+        return read(self.path / f"part-{number:06d}.parquet", columns)
 
     def scores(self) -> pa.Table:
         """All columns of :meth:`table`."""
@@ -187,7 +201,7 @@ class Run:
         if not names:
             raise StoreError(f"{self.path} has no finished part yet; resume the run")
         for name in names:
-            yield _read(folder / name, columns)
+            yield read(folder / name, columns)
 
     def fsck(self, delete: bool = True) -> list[str]:
         """Finds and removes what an accident left, so that the run can be resumed.
@@ -205,9 +219,9 @@ class Run:
         Raises:
           StoreError: the folder is no run, or a file cannot be accessed or removed.
         """
-        scores, problems = _examine(self.path)
-        readings, unreadable = _examine(self.path / _READINGS)
-        problems |= unreadable
+        scores, problems = examine(self.path)
+        readings, unreadable = examine(self.path / _READINGS)
+        problems |= unreadable | examine(self.path / WORKERS)[1]
         for name in scores:
             if scores[name].get(b"jaxproxy_readings") == b"1" and name not in readings:
                 problems[self.path / name] = "scores without their readings"
@@ -217,7 +231,7 @@ class Run:
         manifest = self.path / _MANIFEST
         try:
             _ = self.manifest
-        except _DamagedError:
+        except DamagedError:
             problems[manifest] = "unreadable" + (", a part has a copy" if copy else "")
         except ForeignError:
             if not copy:  # not to be removed: whose it is nobody knows
@@ -229,61 +243,3 @@ class Run:
         if delete and copy and manifest in problems:
             write_file(manifest, copy)
         return [f"{f.relative_to(self.path)}: {why}" for f, why in problems.items()]
-
-
-def _to_parquet(table: pa.Table, manifest: dict[str, Any], readings: bool) -> bytes:
-    """The table as a Parquet file, with where it comes from in its metadata."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    metadata = {
-        "jaxproxy_manifest": json.dumps(manifest, indent=2),
-        "jaxproxy_readings": str(int(readings)),
-    }
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), **metadata})
-    # in memory first, so that every error of the disk is Python's OSError with errno
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, write_page_checksum=True)
-    return sink.getvalue().to_pybytes()
-
-
-def _read(file: Path, columns: Columns = None) -> pa.Table:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with open(file, "rb") as stream:
-            parquet = pq.ParquetFile(stream, page_checksum_verification=True)
-            names = parquet.schema_arrow.names
-            table = parquet.read(columns=None if columns is None else list(columns))
-    except (pa.ArrowException, OSError) as error:
-        raise _unreadable(file, error) from error
-    for column in columns or ():
-        if column not in names:
-            raise StoreError(f"unknown column {column!r}; choose from {sorted(names)}")
-    return table
-
-
-def _unreadable(file: Path, error: Exception) -> StoreError:
-    # with an errno it is the system that fails (no permission, a lost mount), which
-    # must not count as damage: the file may be fine
-    kind = StoreError if getattr(error, "errno", None) else _DamagedError
-    reason = str(error).partition("\n")[0]
-    return kind(f"cannot read {file} ({reason}); Run.fsck() removes damaged files")
-
-
-def _examine(folder: Path) -> tuple[dict[str, dict[bytes, bytes]], dict[Path, str]]:
-    """Reads all; returns the metadata of the good parts, and what is wrong."""
-    good: dict[str, dict[bytes, bytes]] = {}
-    problems: dict[Path, str] = {}
-    with one_line_errors("list", folder):
-        files = sorted(folder.iterdir()) if folder.exists() else ()
-    for file in files:
-        if is_temporary(file.name):
-            problems[file] = "leftover temporary file"
-        elif _PART.fullmatch(file.name):
-            try:
-                good[file.name] = _read(file).schema.metadata or {}
-            except _DamagedError:
-                problems[file] = "unreadable"
-    return good, problems

@@ -12,20 +12,22 @@ import logging
 import os
 import platform
 import signal
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
-from jaxproxy.runs import Run, StoreError, readings_table, rows_table
+from jaxproxy.runs import Reporter, Run, StoreError, readings_table, rows_table
 from jaxproxy.scoring._balance import blocks, merge_blocks
 from jaxproxy.scoring._plan import Part, Plan, SpaceStrings, make_plan
 from jaxproxy.scoring._program import BlockScores
 from jaxproxy.scoring._progress import caught_signals, show_progress
 from jaxproxy.scoring._scorer import Scorer
+from jaxproxy.scoring._workers import Worker
 
 if TYPE_CHECKING:  # slow to import
     import pyarrow as pa
@@ -73,8 +75,12 @@ def sweep(
     progress: bool = True,
     deduplicate: bool | None = None,
     part_size: int = PART_SIZE,
+    worker: Worker | None = None,
 ) -> Run:
     """Scores architectures into a run folder, or finishes a run that was stopped.
+
+    Any number of processes may do so at once, on one machine or on many that see the
+    folder; ``worker`` keeps them apart.
 
     On SIGINT or SIGTERM (in the main thread) the current block is finished, the
     unfinished part is dropped, and :class:`Interrupted` is raised; a second signal acts
@@ -93,9 +99,11 @@ def sweep(
         proxy but the counts is ``invariant`` and the space's classes are of equals, so
         that no score depends on the choice.
       part_size: classes per part, at least 1.
+      worker: which of several processes this is. It scores its own share, then, unless
+        ``steal`` is false, what others have not finished.
 
     Returns:
-      The complete run.
+      The run, complete but for what is left to workers that do not steal.
 
     Raises:
       ValueError: the request is empty or malformed.
@@ -104,7 +112,7 @@ def sweep(
     """
     cut: Cut = {"strings": strings, "deduplicate": deduplicate, "part_size": part_size}
     plan, run = plan_sweep(scorer, codes, out, **cut)
-    _score_parts(scorer, plan, run, progress)
+    _score_parts(scorer, plan, run, progress, worker)
     return run
 
 
@@ -136,12 +144,21 @@ def plan_sweep(
     return plan, Run.create(out, make_manifest(scorer, {**plan.request(), **cut}))
 
 
-def _score_parts(scorer: Scorer, plan: Plan, run: Run, progress: bool) -> None:
+class _TakenError(Exception):
+    """Somebody else finished the part."""
+
+
+def _score_parts(
+    scorer: Scorer, plan: Plan, run: Run, progress: bool, worker: Worker | None
+) -> None:
     finished, total = run.done(), len(plan.codes)
     done = _check_finished(run, plan, finished) if finished else 0
+    alone, worker = worker is None, worker or Worker()
+    reporter = None if alone else Reporter(run, worker.name)
     with (
         caught_signals() as caught,
         show_progress(done, total, progress) as advance,
+        _ending(reporter),
     ):
 
         def check_signals() -> None:
@@ -150,12 +167,35 @@ def _score_parts(scorer: Scorer, plan: Plan, run: Run, progress: bool) -> None:
                 _LOGGER.warning("%s", error)
                 raise error
 
-        for number in sorted(set(range(len(plan.rows))) - finished):
+        def before_block(number: int) -> None:
+            check_signals()
+            if reporter:
+                reporter.at(number)
+                if run.has_part(number):
+                    raise _TakenError
+
+        while (number := worker.next_part(finished, len(plan.rows))) is not None:
             part = plan.part(scorer.space, number)
-            tables = score_part(scorer, part, check_signals, advance)
-            run.write_part(number, *tables)
-            done += len(part.index)
+            with suppress(_TakenError):
+                before = partial(before_block, number)
+                run.write_part(number, *score_part(scorer, part, before, advance))
+                done += len(part.index)
+                if reporter:
+                    reporter.finished(len(part.index))
+            finished = finished | {number} if alone else run.done()
         check_signals()  # in the last block: the caller must not go on unaware
+
+
+@contextmanager
+def _ending(reporter: Reporter | None) -> Iterator[None]:
+    """Says how a worker ended."""
+    state = "stopped"
+    try:
+        yield
+        state = "finished"
+    finally:
+        if reporter:
+            reporter.ended(state)
 
 
 def _check_finished(run: Run, plan: Plan, finished: set[int]) -> int:
