@@ -23,8 +23,7 @@ from typing import Any
 import numpy as np
 from ranking import environment, write
 
-from jaxproxy import Fidelity, make_scorer, set_up_jax
-from jaxproxy.runs import Run, status
+from jaxproxy import Fidelity, Run, make_scorer, set_up_jax
 from jaxproxy.scoring import Worker, sweep
 from jaxproxy.spaces import nasbench201
 
@@ -97,7 +96,7 @@ def main() -> None:
     parser.add_argument("--work", nargs=5)
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--parts", type=int, default=40)
-    parser.add_argument("--part-size", type=int, default=400)
+    parser.add_argument("--part-size", type=int, default=390)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
@@ -127,7 +126,7 @@ def main() -> None:
             "seconds_alone": seconds,
             **happened,
             "same_bytes": digests(alone) == digests(killed),
-            "parts_done": status(Run.open(killed)).done_parts,
+            "parts_done": len(Run(killed).done()),
             "writes": {str(n): k for n, k in Counter(written.values()).items()},
             "swept": swept,
             "others_left": sorted(n for n in others if not n.startswith("part-")),

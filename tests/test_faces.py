@@ -25,8 +25,8 @@ SHOWN = (
     *(
         ROOT / "docs" / f"{name}.md"
         for name in (
-            *("accelerators", "adding", "files", "integrations", "models"),
-            *("results", "search"),
+            *("accelerators", "adding", "files", "integrations", "many_machines"),
+            *("models", "results", "search"),
         )
     ),
     *sorted((ROOT / "notebooks").glob("*.ipynb")),

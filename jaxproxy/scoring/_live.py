@@ -18,11 +18,12 @@ from jax import Array, lax
 from jaxproxy.limits import check_seed
 from jaxproxy.options import check_counts
 from jaxproxy.runs import Run, StoreError
+from jaxproxy.scoring._manifest import make_manifest
 from jaxproxy.scoring._memory import Memory
 from jaxproxy.scoring._plan import Part
 from jaxproxy.scoring._progress import caught_signals, show_progress
 from jaxproxy.scoring._scorer import Scorer
-from jaxproxy.scoring._sweep import Interrupted, make_manifest, part_tables
+from jaxproxy.scoring._sweep import Interrupted, part_tables
 from jaxproxy.search import Core, Genes, Search
 
 _LOGGER = logging.getLogger("jaxproxy")

@@ -45,9 +45,9 @@ def run_workers(
         with caught_signals() as caught, show_progress(done, total) as advance:
             while running := [p.sentinel for p in processes if p.exitcode is None]:
                 wait(running, timeout=0.5)
-                now = status(run).done_archs
-                advance(now - done)
-                done, deaths = now, deaths if now == done else 0
+                if new := status(run).done_archs - done:
+                    advance(new)
+                    done, deaths = done + new, 0
                 if caught:
                     _stop(processes)
                     raise Interrupted(run, caught[0], status(run).done_archs, total)
@@ -56,7 +56,8 @@ def run_workers(
                         deaths += 1
                         _check_hope(place, process.exitcode, hopeless, deaths)
                         processes[place] = _start(works[place])
-            advance(status(run).done_archs - done)
+            if new := status(run).done_archs - done:
+                advance(new)
     finally:
         _stop(processes)
 

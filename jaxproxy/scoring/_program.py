@@ -25,13 +25,34 @@ from jaxproxy.measure import (
     read_passes,
 )
 from jaxproxy.proxies import Proxy
-from jaxproxy.scoring._blocks import Blocks
 from jaxproxy.scoring._bound import bind_pass
+from jaxproxy.scoring._devices import Devices
 from jaxproxy.scoring._inputs import SeededInputs
-from jaxproxy.scoring._lanes import largest_that_fits, over_lanes
+from jaxproxy.scoring._lanes import Lanes, largest_that_fits, over_lanes
 from jaxproxy.scoring._tracing import no_collection, tracing
 from jaxproxy.spaces import Space
 from jaxproxy.types import Batch, Fidelity
+
+
+class Blocks(NamedTuple):
+    """How codes are shared out: what is compiled for, and nothing of what is scored."""
+
+    devices: Devices
+    size: int
+    """Codes of a block, a multiple of the devices."""
+    lanes: Lanes
+
+    def in_float64(self) -> "Blocks":
+        """Returns how a program in float64 runs: beside an accelerator, on the host.
+
+        Networks of equal weights are a few million operations in float64, which a TPU
+        emulates and a GPU starts slower than a CPU computes.
+
+        Raises:
+          ValueError: there is an accelerator, and JAX was told not to use the CPU.
+        """
+        host = self.devices.of_host()
+        return self if host is self.devices else Blocks(host, self.size, Lanes(1))
 
 
 class BlockScores(NamedTuple):

@@ -13,10 +13,10 @@ from jax import Array
 from jaxproxy.measure import EqualWeightsMeter
 from jaxproxy.options import check_choices, check_counts
 from jaxproxy.proxies import Proxy, grey_images, parse_proxy
-from jaxproxy.scoring._blocks import Blocks
 from jaxproxy.scoring._devices import Devices, check_precision
 from jaxproxy.scoring._images import as_labels, check_layout
 from jaxproxy.scoring._lanes import Execution, make_lanes
+from jaxproxy.scoring._program import Blocks
 from jaxproxy.scoring._scorer import Scorer, check_seeds
 from jaxproxy.scoring._sizes import check_sizes
 from jaxproxy.spaces import Space

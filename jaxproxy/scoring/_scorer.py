@@ -18,8 +18,7 @@ from jaxproxy.measure import EqualWeightsMeter, Meter, Pass, Slot
 from jaxproxy.options import check_counts, quoted
 from jaxproxy.proxies import Proxy
 from jaxproxy.scoring._balance import blocks, deal, merge_blocks
-from jaxproxy.scoring._blocks import Blocks
-from jaxproxy.scoring._program import BlockProgram, BlockScores
+from jaxproxy.scoring._program import BlockProgram, Blocks, BlockScores
 from jaxproxy.spaces import Space
 from jaxproxy.types import Batch, Fidelity
 

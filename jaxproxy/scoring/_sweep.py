@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from functools import partial
-from importlib import metadata
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
 from jaxproxy.runs import Reporter, Run, StoreError, readings_table, rows_table
 from jaxproxy.scoring._balance import blocks, merge_blocks
+from jaxproxy.scoring._manifest import make_manifest
 from jaxproxy.scoring._plan import Part, Plan, SpaceStrings, make_plan
 from jaxproxy.scoring._program import BlockScores
 from jaxproxy.scoring._progress import caught_signals, show_progress
@@ -199,12 +197,17 @@ def _ending(reporter: Reporter | None) -> Iterator[None]:
 
 
 def _check_finished(run: Run, plan: Plan, finished: set[int]) -> int:
-    """Number of finished rows; raises if parts are damaged or not of this plan."""
-    rows = [r for number, r in enumerate(plan.rows) if number in finished]
-    index = run.table(["index"])["index"].to_numpy()
-    if not np.array_equal(index, np.sort(np.concatenate([*rows, index[:0]]))):
-        raise StoreError(f"{run.path} has parts that are not of this request")
-    return len(index)
+    """Number of finished rows; raises if parts are damaged or not of this plan.
+
+    Others may finish more meanwhile, so that parts are read one by one.
+    """
+    done = 0
+    for number in finished:
+        index = run.part(number, ["index"])["index"].to_numpy()
+        if number >= len(plan.rows) or not np.array_equal(index, plan.rows[number]):
+            raise StoreError(f"{run.path} has parts that are not of this request")
+        done += len(index)
+    return done
 
 
 def score_part(
@@ -262,38 +265,3 @@ def _readings(scorer: Scorer, part: Part, scored: BlockScores) -> pa.Table | Non
             for name in scored.readings
         },
     )
-
-
-def make_manifest(
-    scorer: Scorer, request: dict[str, Any], **environment: Any
-) -> dict[str, Any]:
-    """Returns all that defines a run, and where it was made.
-
-    Args:
-      scorer: what is computed.
-      request: what identifies what it is computed of.
-      **environment: what is recorded, but free to change when the run goes on.
-    """
-    return {
-        "format": 1,
-        "scorer": scorer.describe(),
-        **request,
-        "environment": {**_environment(scorer), **environment},
-    }
-
-
-def _environment(scorer: Scorer) -> dict[str, Any]:
-    """Where and with what a run was made; recorded, but free to change on resume."""
-    versions = {}
-    for package in ("jaxproxy", "jax", "jaxlib", "flax", "numpy", "pyarrow"):
-        with suppress(metadata.PackageNotFoundError):  # jaxproxy in a bare checkout
-            versions[package] = metadata.version(package)
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "host": platform.node(),
-        "devices": scorer.num_devices,
-        "lanes": scorer.lanes,
-        "xla_flags": os.environ.get("XLA_FLAGS", ""),
-        "python": platform.python_version(),
-        "versions": versions,
-    }

@@ -7,9 +7,9 @@ import jax
 import numpy as np
 import pytest
 
-from jaxproxy.scoring._blocks import Blocks
 from jaxproxy.scoring._devices import Devices
 from jaxproxy.scoring._lanes import Lanes
+from jaxproxy.scoring._program import Blocks
 
 
 def _blocks(platform: str, num: int = 2) -> Blocks:

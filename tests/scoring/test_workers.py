@@ -292,3 +292,20 @@ def test_silent_workers_are_not_counted_on(scorer: Any, tmp_path: Path) -> None:
     left = 50 - found.done_archs
     assert left > 0 and found.seconds_left == left / 2
     assert np.isnan(status(run, now=time.time()).rate)
+
+
+def test_others_may_finish_parts_while_finished_ones_are_checked(
+    scorer: Any, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(tmp_path / "run")
+    _begin(run.path, whole)
+    source, plain = _parts(whole), Run.part
+    (run.path / "part-000003.parquet").write_bytes(source["part-000003.parquet"])
+
+    def part(self: Run, *arguments: Any) -> Any:
+        (run.path / "part-000005.parquet").write_bytes(source["part-000005.parquet"])
+        return plain(self, *arguments)
+
+    monkeypatch.setattr(Run, "part", part)
+    sweep(scorer, CODES, run.path, progress=False, worker=Worker(0, 2), **CUT)
+    assert _parts(run.path) == source
