@@ -1,6 +1,7 @@
 """Functions of many codes against those of one, for every space."""
 
 import dataclasses
+import hashlib
 import json
 
 import numpy as np
@@ -228,6 +229,36 @@ def test_recipes_are_told_apart_as_the_reasons_say() -> None:
     np.testing.assert_array_equal(valid(codes), expected)
     np.testing.assert_array_equal(valid(codes[:3]), expected[:3])
     np.testing.assert_array_equal(valid(codes[0]), expected[0])
+
+
+DRAWN = {
+    "autoformer": "0c534f737d568b02",
+    "mobilenetv2": "4dd694367139c526",
+    "nasbench101": "4a1e56fabb3fa3d8",
+    "nasbench201": "56562c00c948d2a3",
+    "nasbench201_supernet": "2529657ea2565a05",
+    "nasbench_macro": "3ac15d6b0df7806c",
+    "nasbench_nlp": "c3a16734224bf7bf",
+    "natsbench_sss": "2aad13d337e72b4b",
+    "transnasbench101_micro": "20d0402d2224bd28",
+    "autoformer(size=base)": "6deb4e7d89d63f5a",
+    "mobilenetv2(max_macs=450000000)": "a63623047826000f",
+}
+"""Hashes of 40 random codes, a mutant and a child, as every release drew them.
+
+Results are recorded by their seeds, so what a seed draws must not change.
+"""
+
+
+@pytest.mark.parametrize("text", DRAWN)
+def test_seeds_draw_what_they_drew(text: str) -> None:
+    space, rng = parse_space(text), np.random.default_rng(0)
+    codes = space.sample(rng, 40)
+    for _ in range(3):
+        mutant = space.mutate(rng, codes[0], 2)
+    child = space.crossover(rng, codes[0], mutant)
+    found = np.concatenate([codes, [mutant, child]]).astype(np.int32)
+    assert hashlib.sha256(found.tobytes()).hexdigest()[:16] == DRAWN[text]
 
 
 def test_json_of_recipes_is_json() -> None:
