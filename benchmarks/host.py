@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from ranking import environment, write
 
-from jaxproxy import make_scorer
+from jaxproxy import make_scorer, open_run
 from jaxproxy.scoring import sweep
 from jaxproxy.spaces import SPACES, Space
 
@@ -97,32 +97,51 @@ def random_codes(space: Space, num: int) -> np.ndarray:
     return np.concatenate(kept)[:num]
 
 
-def run(name: str, num: int) -> dict[str, Any]:
-    """Returns seconds, memory and files of a run of counts."""
+def run(name: str, num: int, folder: str) -> dict[str, Any]:
+    """Returns seconds, memory and files of a run of counts, in a folder."""
     space = SPACES[name]()
     scorer = make_scorer(space, ["params", "macs"])
-    with tempfile.TemporaryDirectory() as folder:
-        # Imports, tables and Arrow's pools do not depend on how much is asked for.
-        sweep(scorer, random_codes(space, 2000), f"{folder}/warm", progress=False)
-        codes = random_codes(space, num)
-        before = resident()
-        cpu, wall = time.process_time(), time.perf_counter()
-        finished = sweep(
-            scorer, codes, f"{folder}/run", progress=False, deduplicate=True
-        )
-        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-        files = [*Path(f"{folder}/run").rglob("*.parquet")]
-        return {
-            "archs": num,
-            "classes": finished.manifest["num_classes"],
-            "seconds": round(cpu, 2),
-            "wall_seconds": round(wall, 2),
-            "microseconds": round(cpu / num * 1e6, 1),
-            "codes_mib": round(codes.nbytes / 2**20, 1),
-            "peak_over_codes_mib": round(peak() - before, 1),
-            "files": len(files),
-            "files_mib": round(sum(f.stat().st_size for f in files) / 2**20, 1),
-        }
+    # Imports, tables and Arrow's pools do not depend on how much is asked for.
+    sweep(scorer, random_codes(space, 2000), f"{folder}/warm", progress=False)
+    codes = random_codes(space, num)
+    before = resident()
+    cpu, wall = time.process_time(), time.perf_counter()
+    finished = sweep(scorer, codes, f"{folder}/run", progress=False, deduplicate=True)
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    files = [*Path(f"{folder}/run").rglob("*.parquet")]
+    return {
+        "archs": num,
+        "classes": finished.manifest["num_classes"],
+        "seconds": round(cpu, 2),
+        "wall_seconds": round(wall, 2),
+        "microseconds": round(cpu / num * 1e6, 1),
+        "codes_mib": round(codes.nbytes / 2**20, 1),
+        "peak_over_codes_mib": round(peak() - before, 1),
+        "files": len(files),
+        "files_mib": mebibytes(files),
+    }
+
+
+def merge(folder: str) -> dict[str, Any]:
+    """Returns seconds, memory and size of the file that a run is merged into."""
+    try:
+        from jaxproxy.runs import merge_run
+    except ImportError:  # versions before had none
+        return {}
+    import pyarrow.parquet  # noqa: F401  (which has memory of its own)
+
+    before, cpu = resident(), time.process_time()
+    merged = merge_run(open_run(f"{folder}/run"), f"{folder}/out.parquet")
+    return {
+        "merge_seconds": round(time.process_time() - cpu, 2),
+        "merge_peak_mib": round(peak() - before, 1),
+        "merged_mib": mebibytes([merged.out]),
+    }
+
+
+def mebibytes(files: list[Path]) -> float:
+    """Returns how large files are together."""
+    return round(sum(file.stat().st_size for file in files) / 2**20, 1)
 
 
 def peak() -> float:
@@ -156,8 +175,15 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.only:
-        name, *num = args.only
-        print(json.dumps(run(name, int(num[0])) if num else functions(name)))
+        name, *where = args.only
+        if name == "merge":
+            print(json.dumps(merge(where[0])))
+        else:
+            print(
+                json.dumps(
+                    run(name, int(where[0]), where[1]) if where else functions(name)
+                )
+            )
         return
     known = json.loads(args.out.read_text()) if args.out and args.out.exists() else {}
     result = known.setdefault(args.label, {"spaces": {}, "runs": {}})
@@ -168,7 +194,9 @@ def main() -> None:
         write(args.out, known)
     for name in RUN_SPACES:
         for num in args.sizes:
-            found = in_process("--only", name, str(num))
+            with tempfile.TemporaryDirectory() as folder:
+                found = in_process("--only", name, str(num), folder)
+                found |= in_process("--only", "merge", folder)
             result["runs"].setdefault(name, {})[str(num)] = found
             print(name, found, flush=True)
             write(args.out, known)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers.toy_space import toy
 
-from jaxproxy.spaces import SPACES, Constraint, Space, parse_space
+from jaxproxy.spaces import SPACES, Constraint, Space, _many, _sampling, parse_space
 from jaxproxy.spaces._nasbench_nlp import _codes as recipes
 from jaxproxy.spaces._nasbench_nlp._valid import valid
 
@@ -259,6 +259,24 @@ def test_seeds_draw_what_they_drew(text: str) -> None:
     child = space.crossover(rng, codes[0], mutant)
     found = np.concatenate([codes, [mutant, child]]).astype(np.int32)
     assert hashlib.sha256(found.tobytes()).hexdigest()[:16] == DRAWN[text]
+
+
+def test_blocks_change_no_draw_and_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_sampling, "_BLOCK", 3)
+    monkeypatch.setattr(_many, "_BLOCK", 8)
+    space = SPACES["mobilenetv2"]()
+    found = space.sample(np.random.default_rng(6), 20)
+    expected = np.random.default_rng(6).integers(0, space.choices, (20, 32))
+    np.testing.assert_array_equal(found, expected)
+    assert ((space.mutants(np.random.default_rng(0), found) != found).sum(1) == 1).all()
+    wrong = found.copy()
+    wrong[10, 3] = 8
+    with pytest.raises(ValueError, match="gene 3 of code 10 is 8; mobilenetv2 allows"):
+        space.check_codes(wrong)
+    masks = np.ones((11, 24), np.int32)
+    masks[7, 4:8] = 0
+    with pytest.raises(ValueError, match=r"code 7, .* from node 0 to node 2 has no op"):
+        SPACES["nasbench201_supernet"]().check_codes(masks)
 
 
 def test_json_of_recipes_is_json() -> None:
