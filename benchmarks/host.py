@@ -7,6 +7,7 @@ each space and run is a process of its own, whose peak of memory is known.
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import resource
@@ -21,11 +22,15 @@ from typing import Any
 import numpy as np
 from ranking import environment, write
 
-from jaxproxy import make_scorer, open_run
+from jaxproxy import Fidelity, make_scorer, open_run
 from jaxproxy.scoring import sweep
 from jaxproxy.spaces import SPACES, Space
 
 NUM, NUM_SINGLE, NUM_MUTANTS, SEED = 10_000, 1000, 200, 0
+SMALLEST = {
+    "nasbench101": Fidelity(width=4, cells=1, batch_size=1, resolution=8),
+    "mobilenetv2": Fidelity(width=4, cells=5, batch_size=1, resolution=32),
+}
 RUN_SPACES, RUN_SIZES = ("nasbench101", "mobilenetv2"), (10_000, 100_000)
 # Several processes share the file, and BLAS would take both cores.
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -122,6 +127,33 @@ def run(name: str, num: int, folder: str) -> dict[str, Any]:
     }
 
 
+def reading(name: str, num: int) -> dict[str, Any]:
+    """Returns what a run with readings takes outside of the compiled program."""
+    space = SPACES[name]()
+    scorer = make_scorer(space, ["params", "macs", "capacity"], fidelity=SMALLEST[name])
+    inside, score_block = 0.0, scorer.score_block
+
+    def timed(codes: np.ndarray) -> Any:
+        nonlocal inside
+        start = time.process_time()
+        scores = score_block(codes)
+        inside += time.process_time() - start
+        return scores
+
+    with tempfile.TemporaryDirectory() as folder:
+        sweep(scorer, random_codes(space, 500), f"{folder}/warm", progress=False)
+        scorer.score_block = timed  # type: ignore[method-assign]
+        cpu = time.process_time()
+        sweep(scorer, random_codes(space, num), f"{folder}/run", progress=False)
+        cpu = time.process_time() - cpu
+    return {
+        "archs": num,
+        "fidelity": dataclasses.asdict(SMALLEST[name]),
+        "scoring_microseconds": round(inside / num * 1e6, 1),
+        "microseconds_outside": round((cpu - inside) / num * 1e6, 1),
+    }
+
+
 def merge(folder: str) -> dict[str, Any]:
     """Returns seconds, memory and size of the file that a run is merged into."""
     try:
@@ -178,6 +210,8 @@ def main() -> None:
         name, *where = args.only
         if name == "merge":
             print(json.dumps(merge(where[0])))
+        elif name == "reading":
+            print(json.dumps(reading(where[0], int(where[1]))))
         else:
             print(
                 json.dumps(
@@ -200,6 +234,11 @@ def main() -> None:
             result["runs"].setdefault(name, {})[str(num)] = found
             print(name, found, flush=True)
             write(args.out, known)
+    for name in RUN_SPACES if args.sizes else ():
+        found = in_process("--only", "reading", name, str(NUM))
+        result["runs"][name]["reading"] = found
+        print(name, found, flush=True)
+        write(args.out, known)
 
 
 if __name__ == "__main__":
