@@ -7,6 +7,7 @@ each space and run is a process of its own, whose peak of memory is known.
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import resource
@@ -21,21 +22,28 @@ from typing import Any
 import numpy as np
 from ranking import environment, write
 
-from jaxproxy import make_scorer
+from jaxproxy import Fidelity, make_scorer, open_run
 from jaxproxy.scoring import sweep
 from jaxproxy.spaces import SPACES, Space
 
 NUM, NUM_SINGLE, NUM_MUTANTS, SEED = 10_000, 1000, 200, 0
+SMALLEST = {
+    "nasbench101": Fidelity(width=4, cells=1, batch_size=1, resolution=8),
+    "mobilenetv2": Fidelity(width=4, cells=5, batch_size=1, resolution=32),
+}
 RUN_SPACES, RUN_SIZES = ("nasbench101", "mobilenetv2"), (10_000, 100_000)
 # Several processes share the file, and BLAS would take both cores.
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
-def microseconds(function: Callable[[], Any], num: int) -> float:
-    """Returns the time of the process for each of ``num`` items."""
-    start = time.process_time()
-    function()
-    return round((time.process_time() - start) / num * 1e6, 2)
+def microseconds(function: Callable[[], Any], num: int, repeats: int = 1) -> float:
+    """Returns the time of the process for each of ``num`` items, the least of some."""
+    seconds = []
+    for _ in range(repeats):
+        start = time.process_time()
+        function()
+        seconds.append(time.process_time() - start)
+    return round(min(seconds) / num * 1e6, 2)
 
 
 def functions(name: str) -> dict[str, Any]:
@@ -70,15 +78,14 @@ def at_once(
     space: Space, codes: np.ndarray, rng: np.random.Generator
 ) -> dict[str, float]:
     """Returns microseconds a code of the functions of many codes, where there are."""
-    found = {"canonical": microseconds(lambda: space.canonical(codes), len(codes))}
-    if hasattr(space, "to_strs"):
+    calls: dict[str, Callable[[], Any]] = {"canonical": lambda: space.canonical(codes)}
+    if hasattr(space, "to_strs"):  # versions before had none
         archs = space.to_strs(codes)
-        found |= {
-            "to_str": microseconds(lambda: space.to_strs(codes), len(codes)),
-            "from_str": microseconds(lambda: space.from_strs(archs), len(codes)),
-            "mutate": microseconds(lambda: space.mutants(rng, codes), len(codes)),
-        }
-    return found
+        calls["to_str"] = lambda: space.to_strs(codes)
+        calls["from_str"] = lambda: space.from_strs(archs)
+        calls["mutate"] = lambda: space.mutants(rng, codes)
+    # Three times: the first is the collector's, who looks through all that was made.
+    return {name: microseconds(call, len(codes), 3) for name, call in calls.items()}
 
 
 def random_codes(space: Space, num: int) -> np.ndarray:
@@ -95,32 +102,78 @@ def random_codes(space: Space, num: int) -> np.ndarray:
     return np.concatenate(kept)[:num]
 
 
-def run(name: str, num: int) -> dict[str, Any]:
-    """Returns seconds, memory and files of a run of counts."""
+def run(name: str, num: int, folder: str) -> dict[str, Any]:
+    """Returns seconds, memory and files of a run of counts, in a folder."""
     space = SPACES[name]()
     scorer = make_scorer(space, ["params", "macs"])
+    # Imports, tables and Arrow's pools do not depend on how much is asked for.
+    sweep(scorer, random_codes(space, 2000), f"{folder}/warm", progress=False)
+    codes = random_codes(space, num)
+    before = resident()
+    cpu, wall = time.process_time(), time.perf_counter()
+    finished = sweep(scorer, codes, f"{folder}/run", progress=False, deduplicate=True)
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    files = [*Path(f"{folder}/run").rglob("*.parquet")]
+    return {
+        "archs": num,
+        "classes": finished.manifest["num_classes"],
+        "seconds": round(cpu, 2),
+        "wall_seconds": round(wall, 2),
+        "microseconds": round(cpu / num * 1e6, 1),
+        "codes_mib": round(codes.nbytes / 2**20, 1),
+        "peak_over_codes_mib": round(peak() - before, 1),
+        "files": len(files),
+        "files_mib": mebibytes(files),
+    }
+
+
+def reading(name: str, num: int) -> dict[str, Any]:
+    """Returns what a run with readings takes outside of the compiled program."""
+    space = SPACES[name]()
+    scorer = make_scorer(space, ["params", "macs", "capacity"], fidelity=SMALLEST[name])
+    inside, score_block = 0.0, scorer.score_block
+
+    def timed(codes: np.ndarray) -> Any:
+        nonlocal inside
+        start = time.process_time()
+        scores = score_block(codes)
+        inside += time.process_time() - start
+        return scores
+
     with tempfile.TemporaryDirectory() as folder:
-        # Imports, tables and Arrow's pools do not depend on how much is asked for.
-        sweep(scorer, random_codes(space, 2000), f"{folder}/warm", progress=False)
-        codes = random_codes(space, num)
-        before = resident()
-        cpu, wall = time.process_time(), time.perf_counter()
-        finished = sweep(
-            scorer, codes, f"{folder}/run", progress=False, deduplicate=True
-        )
-        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-        files = [*Path(f"{folder}/run").rglob("*.parquet")]
-        return {
-            "archs": num,
-            "classes": finished.manifest["num_classes"],
-            "seconds": round(cpu, 2),
-            "wall_seconds": round(wall, 2),
-            "microseconds": round(cpu / num * 1e6, 1),
-            "codes_mib": round(codes.nbytes / 2**20, 1),
-            "peak_over_codes_mib": round(peak() - before, 1),
-            "files": len(files),
-            "files_mib": round(sum(f.stat().st_size for f in files) / 2**20, 1),
-        }
+        sweep(scorer, random_codes(space, 500), f"{folder}/warm", progress=False)
+        scorer.score_block = timed  # type: ignore[method-assign]
+        cpu = time.process_time()
+        sweep(scorer, random_codes(space, num), f"{folder}/run", progress=False)
+        cpu = time.process_time() - cpu
+    return {
+        "archs": num,
+        "fidelity": dataclasses.asdict(SMALLEST[name]),
+        "scoring_microseconds": round(inside / num * 1e6, 1),
+        "microseconds_outside": round((cpu - inside) / num * 1e6, 1),
+    }
+
+
+def merge(folder: str) -> dict[str, Any]:
+    """Returns seconds, memory and size of the file that a run is merged into."""
+    try:
+        from jaxproxy.runs import merge_run
+    except ImportError:  # versions before had none
+        return {}
+    import pyarrow.parquet  # noqa: F401  (which has memory of its own)
+
+    before, cpu = resident(), time.process_time()
+    merged = merge_run(open_run(f"{folder}/run"), f"{folder}/out.parquet")
+    return {
+        "merge_seconds": round(time.process_time() - cpu, 2),
+        "merge_peak_mib": round(peak() - before, 1),
+        "merged_mib": mebibytes([merged.out]),
+    }
+
+
+def mebibytes(files: list[Path]) -> float:
+    """Returns how large files are together."""
+    return round(sum(file.stat().st_size for file in files) / 2**20, 1)
 
 
 def peak() -> float:
@@ -154,8 +207,17 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.only:
-        name, *num = args.only
-        print(json.dumps(run(name, int(num[0])) if num else functions(name)))
+        name, *where = args.only
+        if name == "merge":
+            print(json.dumps(merge(where[0])))
+        elif name == "reading":
+            print(json.dumps(reading(where[0], int(where[1]))))
+        else:
+            print(
+                json.dumps(
+                    run(name, int(where[0]), where[1]) if where else functions(name)
+                )
+            )
         return
     known = json.loads(args.out.read_text()) if args.out and args.out.exists() else {}
     result = known.setdefault(args.label, {"spaces": {}, "runs": {}})
@@ -166,10 +228,17 @@ def main() -> None:
         write(args.out, known)
     for name in RUN_SPACES:
         for num in args.sizes:
-            found = in_process("--only", name, str(num))
+            with tempfile.TemporaryDirectory() as folder:
+                found = in_process("--only", name, str(num), folder)
+                found |= in_process("--only", "merge", folder)
             result["runs"].setdefault(name, {})[str(num)] = found
             print(name, found, flush=True)
             write(args.out, known)
+    for name in RUN_SPACES if args.sizes else ():
+        found = in_process("--only", "reading", name, str(NUM))
+        result["runs"][name]["reading"] = found
+        print(name, found, flush=True)
+        write(args.out, known)
 
 
 if __name__ == "__main__":

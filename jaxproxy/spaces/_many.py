@@ -106,7 +106,7 @@ def _mutants(
                 f"none of {tries} mutants of {text} is an architecture of {space.name}"
             )
         # The few codes that are hard get many tries at once: [pending * each] mutants.
-        each = max(1, min(_BLOCK // len(pending), 2 * tries))
+        each = max(1, min(_BLOCK // len(pending), tries))
         rows = np.repeat(pending, each)
         drawn = _mutated(space, rng, codes[rows], free, num_mutations)
         fits = np.flatnonzero(_sampling.valid(space, drawn))
@@ -128,10 +128,13 @@ def _mutated(
     """Returns codes of which some free genes have other values, valid or not."""
     if not num_mutations:
         return codes
-    # The smallest of random keys are a uniformly random set of genes.
-    keys = rng.random((len(codes), len(free)))
-    order = np.argpartition(keys, min(num_mutations, len(free) - 1), axis=1)
-    genes = free[order[:, :num_mutations]]
+    if num_mutations == 1:
+        places = rng.integers(len(free), size=(len(codes), 1))
+    else:  # the smallest of random keys are a uniformly random set of genes
+        keys = rng.random((len(codes), len(free)))
+        order = np.argpartition(keys, min(num_mutations, len(free) - 1), axis=1)
+        places = order[:, :num_mutations]
+    genes = free[places]
     choices = np.array(space.choices)[genes]
     # A non-zero step reaches every other value equally.
     values = np.take_along_axis(codes, genes, axis=1) + rng.integers(1, choices)

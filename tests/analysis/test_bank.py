@@ -12,6 +12,7 @@ from jaxproxy.analysis import _rescore as bank
 from jaxproxy.analysis import stored_readings
 from jaxproxy.meters import covariance, gradient
 from jaxproxy.proxies import parse_proxy
+from jaxproxy.runs import merge_run
 from jaxproxy.scoring import sweep
 from jaxproxy.spaces import nasbench201
 
@@ -72,6 +73,15 @@ def test_an_opened_run_has_scores_and_readings(run):
     assert opened.readings().num_rows == 11 * 2
     with pytest.raises(ValueError, match="is not a run"):
         open_run(run.path / "_readings")
+
+
+def test_a_merged_run_is_rescored_as_the_run(run, tmp_path):
+    merged = merge_run(run, tmp_path / "one.parquet")
+    names = [*VARIANTS, "intrain(coupling=o)"]
+    found, expected = (rescore(path, names) for path in (merged.out, run.path))
+    assert merged.readings is not None
+    assert found.column_names == expected.column_names
+    assert found.equals(expected)
 
 
 def test_slots_are_those_of_the_scorer(scorer, run):

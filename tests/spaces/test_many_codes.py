@@ -1,13 +1,14 @@
 """Functions of many codes against those of one, for every space."""
 
 import dataclasses
+import hashlib
 import json
 
 import numpy as np
 import pytest
 from helpers.toy_space import toy
 
-from jaxproxy.spaces import SPACES, Constraint, Space, parse_space
+from jaxproxy.spaces import SPACES, Constraint, Space, _many, _sampling, parse_space
 from jaxproxy.spaces._nasbench_nlp import _codes as recipes
 from jaxproxy.spaces._nasbench_nlp._valid import valid
 
@@ -228,6 +229,54 @@ def test_recipes_are_told_apart_as_the_reasons_say() -> None:
     np.testing.assert_array_equal(valid(codes), expected)
     np.testing.assert_array_equal(valid(codes[:3]), expected[:3])
     np.testing.assert_array_equal(valid(codes[0]), expected[0])
+
+
+DRAWN = {
+    "autoformer": "0c534f737d568b02",
+    "mobilenetv2": "4dd694367139c526",
+    "nasbench101": "4a1e56fabb3fa3d8",
+    "nasbench201": "56562c00c948d2a3",
+    "nasbench201_supernet": "2529657ea2565a05",
+    "nasbench_macro": "3ac15d6b0df7806c",
+    "nasbench_nlp": "c3a16734224bf7bf",
+    "natsbench_sss": "2aad13d337e72b4b",
+    "transnasbench101_micro": "20d0402d2224bd28",
+    "autoformer(size=base)": "6deb4e7d89d63f5a",
+    "mobilenetv2(max_macs=450000000)": "a63623047826000f",
+}
+"""Hashes of 40 random codes, a mutant and a child, as every release drew them.
+
+Results are recorded by their seeds, so what a seed draws must not change.
+"""
+
+
+@pytest.mark.parametrize("text", DRAWN)
+def test_seeds_draw_what_they_drew(text: str) -> None:
+    space, rng = parse_space(text), np.random.default_rng(0)
+    codes = space.sample(rng, 40)
+    for _ in range(3):
+        mutant = space.mutate(rng, codes[0], 2)
+    child = space.crossover(rng, codes[0], mutant)
+    found = np.concatenate([codes, [mutant, child]]).astype(np.int32)
+    assert hashlib.sha256(found.tobytes()).hexdigest()[:16] == DRAWN[text]
+
+
+def test_blocks_change_no_draw_and_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_sampling, "_BLOCK", 3)
+    monkeypatch.setattr(_many, "_BLOCK", 8)
+    space = SPACES["mobilenetv2"]()
+    found = space.sample(np.random.default_rng(6), 20)
+    expected = np.random.default_rng(6).integers(0, space.choices, (20, 32))
+    np.testing.assert_array_equal(found, expected)
+    assert ((space.mutants(np.random.default_rng(0), found) != found).sum(1) == 1).all()
+    wrong = found.copy()
+    wrong[10, 3] = 8
+    with pytest.raises(ValueError, match="gene 3 of code 10 is 8; mobilenetv2 allows"):
+        space.check_codes(wrong)
+    masks = np.ones((11, 24), np.int32)
+    masks[7, 4:8] = 0
+    with pytest.raises(ValueError, match=r"code 7, .* from node 0 to node 2 has no op"):
+        SPACES["nasbench201_supernet"]().check_codes(masks)
 
 
 def test_json_of_recipes_is_json() -> None:

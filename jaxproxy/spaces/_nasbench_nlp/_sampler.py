@@ -1,4 +1,10 @@
-"""Random recipes of NAS-Bench-NLP, by its procedure (host code)."""
+"""Random recipes of NAS-Bench-NLP, by its procedure (host code).
+
+What a draw is of depends on those before, so recipes are drawn one after another. What
+a seed draws must stay what it was, for results are recorded by their seeds.
+"""
+
+from bisect import bisect_right
 
 import numpy as np
 
@@ -8,6 +14,8 @@ _LINEAR, _BLEND, _FIRST_ACTIVATION = 1, 2, 5
 _X, _FIRST_STATE, _FIRST_NODE = 1, 2, 2 + recipes.STATES
 _MAIN = (3 / 6, 1 / 6, 1 / 6, 1 / 6)
 """Probabilities of linear nodes, blends, products and sums."""
+_BELOW = (np.cumsum(_MAIN) / np.cumsum(_MAIN)[-1]).tolist()
+"""Of a random number, below which of these it is."""
 _THREE = 0.2
 """Probability that a linear node has three inputs, not two."""
 
@@ -27,11 +35,13 @@ def sample(rng: np.random.Generator, n: int) -> np.ndarray:
         hidden = int(rng.integers(1, recipes.STATES + 1))
         nodes = _nodes(rng, hidden, hidden + 7 * int(rng.integers(1, 4)))
         states = rng.choice(len(nodes), hidden, replace=False).tolist()
-        code = _code(nodes, states)
-        previous = range(_FIRST_STATE, _FIRST_STATE + hidden)
-        direct = any(set(previous) & set(nodes[state][1]) for state in states)
-        if code is not None and not direct and not recipes.problem(code):
-            codes[found] = code
+        previous = {*range(_FIRST_STATE, _FIRST_STATE + hidden)}
+        if any(not previous.isdisjoint(nodes[state][1]) for state in states):
+            continue
+        used, read = _reached(nodes, states)
+        # All else that a recipe needs is so by the way in which nodes are drawn.
+        if len(used) <= recipes.NODES and read == previous | {_X}:
+            codes[found] = _code(nodes, states, used)
             found += 1
     return codes
 
@@ -43,10 +53,12 @@ def _nodes(rng: np.random.Generator, hidden: int, num: int) -> list[Node]:
     activations: list[int] = []
 
     def choose(candidates: list[int], count: int) -> list[int]:
-        return rng.choice(candidates, count, replace=False).tolist()
+        places = rng.choice(len(candidates), count, replace=False)
+        return [candidates[place] for place in places.tolist()]
 
     while len(nodes) < num:
-        op = 1 + int(rng.choice(len(_MAIN), p=_MAIN))
+        # As rng.choice(4, p=_MAIN) does, which checks the probabilities every time.
+        op = 1 + bisect_right(_BELOW, rng.random())
         if op == _LINEAR:
             candidates = [_X, *states, *activations]
             count = 3 if rng.random() < _THREE else 2
@@ -62,25 +74,35 @@ def _nodes(rng: np.random.Generator, hidden: int, num: int) -> list[Node]:
     return nodes
 
 
-def _code(nodes: list[Node], states: list[int]) -> np.ndarray | None:
-    """Code of the nodes that states depend on; None if they are too many."""
-    used, left = set(), [*states]
+def _reached(nodes: list[Node], states: list[int]) -> tuple[list[int], set[int]]:
+    """Returns the nodes that states depend on, ascending, and which inputs they read.
+
+    Inputs are ``x`` and previous states.
+    """
+    used, read, left = set(), set(), [*states]
     while left:
         node = left.pop()
         if node not in used:
             used.add(node)
-            left += [s - _FIRST_NODE for s in nodes[node][1] if s >= _FIRST_NODE]
-    place = {node: i for i, node in enumerate(sorted(used))}
-    if len(place) > recipes.NODES:
-        return None
-    code = np.zeros(len(recipes.CHOICES), np.int32)
-    for node, i in place.items():
+            for source in nodes[node][1]:
+                if source >= _FIRST_NODE:
+                    left.append(source - _FIRST_NODE)
+                else:
+                    read.add(source)
+    return sorted(used), read
+
+
+def _code(nodes: list[Node], states: list[int], used: list[int]) -> list[int]:
+    """Returns the code of the nodes that are used, in this order."""
+    # Inputs that are no nodes keep their numbers.
+    place = {source: source for source in range(_FIRST_NODE)}
+    place |= {_FIRST_NODE + node: _FIRST_NODE + i for i, node in enumerate(used)}
+    code = [0] * len(recipes.CHOICES)
+    for i, node in enumerate(used):
         op, inputs = nodes[node]
-        sources = [
-            s if s < _FIRST_NODE else _FIRST_NODE + place[s - _FIRST_NODE]
-            for s in inputs
-        ]
         first = i * (1 + recipes.INPUTS)
-        code[first : first + 1 + len(sources)] = [op, *sources]
-    code[len(code) - recipes.STATES :][: len(states)] = [1 + place[s] for s in states]
+        code[first] = op
+        code[first + 1 : first + 1 + len(inputs)] = [place[s] for s in inputs]
+    for state, node in enumerate(states):
+        code[state - recipes.STATES] = 1 + place[_FIRST_NODE + node] - _FIRST_NODE
     return code
