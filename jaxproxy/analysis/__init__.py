@@ -8,6 +8,7 @@ from jaxproxy.analysis._best_of import (
     best_of_columns,
     best_of_draws,
 )
+from jaxproxy.analysis._choose import Choice, Labelled, choose, score_chosen
 from jaxproxy.analysis._columns import (
     Column,
     archs_of,
@@ -72,10 +73,12 @@ __all__ = [
     "SETS",
     "Ablation",
     "BestOf",
+    "Choice",
     "Column",
     "Correlation",
     "Ensemble",
     "Found",
+    "Labelled",
     "Matrix",
     "OnFront",
     "Partial",
@@ -90,6 +93,7 @@ __all__ = [
     "best_of_draws",
     "bootstrap",
     "check_truth",
+    "choose",
     "compare",
     "correlate",
     "correlations",
@@ -110,6 +114,7 @@ __all__ = [
     "reachable",
     "rescore",
     "rounded_log_rank_sum",
+    "score_chosen",
     "score_columns",
     "simulated",
     "simulations",

@@ -77,9 +77,9 @@ def best_of(
         rng = np.random.default_rng(seed)
         draws = np.stack([rng.permutation(len(score))[:n] for _ in range(runs)])
         return best_of_draws(score, accuracy, draws)
-    shares = _shares(score, n)
-    mean = float(shares @ accuracy)
-    return Found(mean, math.sqrt(max(0.0, float(shares @ (accuracy - mean) ** 2))))
+    each = shares(score, n)
+    mean = float(each @ accuracy)
+    return Found(mean, math.sqrt(max(0.0, float(each @ (accuracy - mean) ** 2))))
 
 
 def best_of_draws(score: np.ndarray, accuracy: np.ndarray, draws: np.ndarray) -> Found:
@@ -97,7 +97,7 @@ def best_of_draws(score: np.ndarray, accuracy: np.ndarray, draws: np.ndarray) ->
     return Found(float(found.mean()), float(found.std()))
 
 
-def _shares(score: np.ndarray, n: int) -> np.ndarray:
+def shares(score: np.ndarray, n: int) -> np.ndarray:
     """Returns how often each is the first of a sample, float64[N], summing to one."""
     # The k-th best of all is the first of a sample of it and n - 1 of the worse ones:
     # for N = 4 and n = 2 that is 3/6, 2/6, 1/6, 0.
@@ -108,8 +108,8 @@ def _shares(score: np.ndarray, n: int) -> np.ndarray:
     _, group, size = np.unique(-score, return_inverse=True, return_counts=True)
     order = np.argsort(group, kind="stable")
     # Within a tie every order is equally likely, so all members share alike.
-    shares = (np.bincount(group[order], first) / size)[group]
-    return shares / shares.sum()
+    each = (np.bincount(group[order], first) / size)[group]
+    return each / each.sum()
 
 
 def best_of_1000(score: np.ndarray, accuracy: np.ndarray) -> float:
