@@ -1,5 +1,6 @@
 """What a score finds: the accuracy of the first of N random architectures (host)."""
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -40,6 +41,8 @@ class BestOf(NamedTuple):
     n: int
     mean: float
     std: float
+    within: float = 1.0
+    """Share of the largest count that architectures had at most; 1 for all of them."""
 
 
 def best_of(
@@ -125,6 +128,8 @@ def best_of_columns(
     sizes: Sequence[int] | None = None,
     *,
     runs: int = 0,
+    within: Sequence[float] = (),
+    count: str = "params",
 ) -> list[BestOf]:
     """Returns what every proxy and ensemble of a run finds, beside two controls.
 
@@ -136,41 +141,54 @@ def best_of_columns(
       truths: architectures that a truth does not have are left out.
       sizes: of samples; None for those of 100, 1,000 and 5,000 that there are.
       runs: how many random samples; 0 for all there are, exactly.
+      within: budgets, shares of the largest count in the run, above 0 and below 1.
+        Among architectures that a budget allows, size helps less.
+      count: which exact count that is.
 
     Returns:
-      A record for each truth, size and column.
+      A record for each budget, truth, size and column; all architectures come first.
 
     Raises:
-      ValueError: a truth has none of the architectures, or fewer than a sample.
+      ValueError: a truth has none of the architectures, or fewer than a sample, a
+        budget that is none, or a count that the run's space does not have.
       StoreError: the run cannot be read.
     """
     columns, archs = score_columns(run), archs_of(run)
     if is_known(run) and all(column.name != "params" for column in columns):
         columns.append(count_column(run, archs, "params"))
+    if not all(0 < share < 1 for share in within):
+        raise ValueError(f"budgets are shares above 0 and below 1, not {[*within]}")
+    allowed = {1.0: np.ones(len(archs), bool)}
+    if within:
+        counts = count_column(run, archs, count).values
+        allowed |= {share: counts <= share * counts.max() for share in within}
     records: list[BestOf] = []
-    for truth in truths:
+    for share, truth in itertools.product(allowed, truths):
         accuracy = truth_column(run, archs, truth)
-        num = int(accuracy.valid.sum())
+        inside = accuracy.valid & allowed[share]
+        num = int(inside.sum())
+        where = "" if share == 1 else f" within {share:g} of the largest {count}"
         given = sizes or [n for n in SIZES if n <= num] or [num]
         for n in given:
             if not 1 <= n <= num:
                 raise ValueError(
                     f"best of {n}: {truth.name} has the accuracies of {num} of the "
-                    f"architectures of {run.path}"
+                    f"architectures of {run.path}{where}"
                 )
-            records += _records(columns, accuracy, n, runs)
+            found = _records(columns, accuracy, inside, n, runs)
+            records += [record._replace(within=share) for record in found]
     return records
 
 
 def _records(
-    columns: Sequence[Column], accuracy: Column, n: int, runs: int
+    columns: Sequence[Column], accuracy: Column, inside: np.ndarray, n: int, runs: int
 ) -> Iterator[BestOf]:
-    known = accuracy.values[accuracy.valid]
+    known = accuracy.values[inside]
     for column in columns:
-        found = best_of(column.oriented[accuracy.valid], known, n=n, runs=runs)
+        found = best_of(column.oriented[inside], known, n=n, runs=runs)
         yield BestOf(column.name, accuracy.name, n, *found)
-    best = accuracy.oriented[accuracy.valid]
-    yield BestOf("ceiling", accuracy.name, n, *best_of(best, known, n=n, runs=runs))
+    best = best_of(accuracy.oriented[inside], known, n=n, runs=runs)
+    yield BestOf("ceiling", accuracy.name, n, *best)
 
 
 def _log_choose(total: np.ndarray, chosen: int) -> np.ndarray:

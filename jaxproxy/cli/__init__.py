@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 import tyro
 
+from jaxproxy.cli._best_of import BestOf
 from jaxproxy.cli._commands import (
     Ablate,
     Correlate,
@@ -25,7 +26,7 @@ from jaxproxy.cli._errors import EscapedFormatter, one_line
 from jaxproxy.cli._merge import Merge
 from jaxproxy.cli._propose import Propose
 from jaxproxy.cli._score import Score
-from jaxproxy.cli._search import BestOf, Search
+from jaxproxy.cli._search import Search
 from jaxproxy.cli._simulate import Simulate
 from jaxproxy.cli._workers import Status
 

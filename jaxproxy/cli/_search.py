@@ -20,13 +20,12 @@ from jaxproxy.cli._commands import (
     Lanes,
     Names,
     Number,
-    Truths,
     column_names,
     parse_sized,
     show,
 )
 from jaxproxy.cli._found import front_records, front_tables, winner
-from jaxproxy.cli._truths import RepeatsOption, TruthOptions
+from jaxproxy.cli._truths import RepeatsOption
 
 if TYPE_CHECKING:
     from jax import Array
@@ -268,33 +267,3 @@ def _size(option: str, text: str | None) -> int | None:
         raise ValueError(f"{option} is too large: {quoted(text)}")
     scale = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}[match[2].lower()]
     return round(float(match[1]) * scale)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class BestOf(TruthOptions):
-    """Show what the columns of a run find: the first of N random architectures."""
-
-    run: Positional[Folder]
-    """Run folder."""
-    truth: Truths
-    """Trained accuracies, some of FILE.csv:COLUMN, FILE.json:COLUMN or analog."""
-    n: Annotated[tuple[int, ...], arg(metavar="N ...", help_behavior_hint="")] = ()
-    """Sizes of samples; those of 100, 1000 and 5000 that the run has by default."""
-    runs: Annotated[int, arg(metavar="N")] = 0
-    """Samples drawn at random; by default, exact expectations over all there are."""
-    json: Flag = False
-    """Print a list of records and nothing else."""
-
-    def __call__(self) -> int:
-        """Prints the report."""
-        from jaxproxy.analysis import best_of_columns
-        from jaxproxy.cli._tables import best_of_tables
-        from jaxproxy.cli._words import to_json
-
-        run, truths = self.open(self.run, self.truth)
-        records = best_of_columns(run, truths, self.n or None, runs=self.runs)
-        if self.json:
-            print(json.dumps(to_json(records), indent=2))
-        else:
-            show(*best_of_tables(records))
-        return 0

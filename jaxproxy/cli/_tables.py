@@ -92,10 +92,11 @@ def _with_std(mean: float, std: float) -> str:
 
 def best_of_tables(records: Sequence[BestOf]) -> Iterator[RenderableType]:
     """One table for each truth, a row for each proxy, and what it says."""
-    for truth in dict.fromkeys(record.truth for record in records):
-        own = [record for record in records if record.truth == truth]
+    for within, truth in dict.fromkeys((r.within, r.truth) for r in records):
+        own = [r for r in records if (r.within, r.truth) == (within, truth)]
         sizes = list(dict.fromkeys(record.n for record in own))
-        table = Report(truth, "proxy", *(f"best of {n}" for n in sizes))
+        budget = "" if within == 1 else f", within {within:.0%} of the largest"
+        table = Report(f"{truth}{budget}", "proxy", *(f"best of {n}" for n in sizes))
         for proxy in dict.fromkeys(record.proxy for record in own):
             found = [record for record in own if record.proxy == proxy]
             cells = (_with_std(record.mean, record.std) for record in found)

@@ -1,11 +1,14 @@
 """The command ``jaxproxy best-of``."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.command_line import CODES, SPACE, command, failed, score_counts
+
+from jaxproxy.runs import Run
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +67,29 @@ def test_a_sample_larger_than_the_run_is_refused(
     assert "give at least one truth" in failed(
         capsys, command("best-of", out, "--truth")
     )
+
+
+def test_within_budgets(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By hand: the truth grows with the number of parameters, among those allowed."""
+    run, truth = tmp_path / "run", tmp_path / "truth.csv"
+    assert score_counts(run, "--sample", 60) == 0
+    table = Run.open(run).table(["arch", "params"]).to_pandas()
+    lines = [f"{row.arch},{row.params}" for row in table.itertuples()]
+    truth.write_text("arch,acc\n" + "\n".join(lines) + "\n")
+    capsys.readouterr()
+    options = ("--truth", f"{truth}:acc", "--json", "--n", 5)
+    assert command("best-of", run, *options, "--within", 50, 90) == 0
+    records = json.loads(capsys.readouterr().out)
+    params = table["params"].to_numpy()
+    for share in (1.0, 0.5, 0.9):
+        inside = np.sort(params[params <= share * params.max()])
+        # The k-th smallest is the largest of 5 in C(k - 1, 4) of C(N, 5) samples.
+        ways = [math.comb(k, 4) for k in range(len(inside))]
+        expected = np.dot(ways, inside) / math.comb(len(inside), 5)
+        found = [r for r in records if r["within"] == share and r["proxy"] == "params"]
+        assert [r["mean"] for r in found] == pytest.approx([expected])
+    assert command("best-of", run, *options[:2], "--within", 50) == 0
+    assert "within 50% of the largest" in capsys.readouterr().out
+    for wrong in (0, 100, -1):
+        assert command("best-of", run, *options, "--within", wrong) == 2
+        assert "budgets are shares" in capsys.readouterr().err
