@@ -95,7 +95,7 @@ def best_of_tables(records: Sequence[BestOf]) -> Iterator[RenderableType]:
     for within, truth in dict.fromkeys((r.within, r.truth) for r in records):
         own = [r for r in records if (r.within, r.truth) == (within, truth)]
         sizes = list(dict.fromkeys(record.n for record in own))
-        budget = "" if within == 1 else f", within {within:.0%} of the largest"
+        budget = "" if within == 1 else f", budget {within:.0%}"
         table = Report(f"{truth}{budget}", "proxy", *(f"best of {n}" for n in sizes))
         for proxy in dict.fromkeys(record.proxy for record in own):
             found = [record for record in own if record.proxy == proxy]

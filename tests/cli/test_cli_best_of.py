@@ -32,7 +32,7 @@ def test_records_have_the_ceiling_and_params(
     out, truth = run
     assert command("best-of", out, "--truth", truth, "--json") == 0
     records = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
-    keys = {"proxy", "truth", "n", "mean", "std"}
+    keys = {"proxy", "truth", "n", "mean", "std", "within"}
     assert all(set(record) == keys for record in records)
     found = {(record["proxy"], record["n"]): record["mean"] for record in records}
     assert set(found) == {(p, n) for p in ("params", "ceiling") for n in (100, 1000)}
@@ -89,7 +89,7 @@ def test_within_budgets(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         found = [r for r in records if r["within"] == share and r["proxy"] == "params"]
         assert [r["mean"] for r in found] == pytest.approx([expected])
     assert command("best-of", run, *options[:2], "--within", 50) == 0
-    assert "within 50% of the largest" in capsys.readouterr().out
+    assert "acc, budget 50%" in capsys.readouterr().out
     for wrong in (0, 100, -1):
         assert command("best-of", run, *options, "--within", wrong) == 2
         assert "budgets are shares" in capsys.readouterr().err
