@@ -13,13 +13,14 @@ import jax
 import numpy as np
 from pairing import conditions, write
 from real_images import Real, image_models
+from real_sequences import sequence_models
 
 import jaxproxy
 
 
 def real_models() -> dict[str, Real]:
     """Returns all models by name."""
-    return image_models()
+    return image_models() | sequence_models()
 
 
 def record(name: str, real: Real, proxies: list[str]) -> dict[str, Any]:
