@@ -26,7 +26,7 @@ def real_models() -> dict[str, Real]:
 def record(name: str, real: Real, proxies: list[str]) -> dict[str, Any]:
     """Returns counts and scores of a model, and what was refused and why."""
     begin = time.perf_counter()
-    seen = jaxproxy.inspect(real.model, real.x, **real.use)
+    whole = jaxproxy.inspect(real.model, real.x, **real.use)
     found = jaxproxy.population({name: real.model}, real.x, proxies, **real.use)
     scored = {}
     for proxy in found.scores:
@@ -34,14 +34,16 @@ def record(name: str, real: Real, proxies: list[str]) -> dict[str, Any]:
             continue
         score = float(found.scores[proxy][0])
         scored[proxy] = {"score": score if np.isfinite(score) else str(score)}
+        if seen := found.coverage[proxy].get(name):
+            scored[proxy]["matrices"] = seen.counted
         if doubt := found.doubts[proxy].get(name):
             scored[proxy]["invalid"] = doubt
     return {
-        "params": {"counted": seen.num_params, "by_hand": real.num_params},
-        "macs": {"counted": seen.num_macs, "by_hand": real.num_macs},
-        "loss": seen.loss,
-        "matrices": len(seen.matrices),
-        "uncounted": list(seen.uncounted),
+        "params": {"counted": whole.num_params, "by_hand": real.num_params},
+        "macs": {"counted": whole.num_macs, "by_hand": real.num_macs},
+        "loss": whole.loss,
+        "matrices": len(whole.matrices),
+        "uncounted": list(whole.uncounted),
         "scored": scored,
         "refused": {
             proxy: reasons[name]
