@@ -2,6 +2,7 @@
 
 from jaxproxy.scoring._bound import bind_pass
 from jaxproxy.scoring._cost import COSTS, cost_class, summary
+from jaxproxy.scoring._coverage import Coverage
 from jaxproxy.scoring._images import as_labels, check_layout
 from jaxproxy.scoring._live import LiveSearch, search_live
 from jaxproxy.scoring._population import Population, population
@@ -18,6 +19,7 @@ __all__ = [
     "COSTS",
     "PART_SIZE",
     "BlockScores",
+    "Coverage",
     "Cut",
     "Interrupted",
     "LiveSearch",

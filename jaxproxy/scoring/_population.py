@@ -8,6 +8,7 @@ import numpy as np
 from jax import Array
 
 from jaxproxy.proxies import Proxy, parse_proxy
+from jaxproxy.scoring._coverage import Coverage, coverage
 from jaxproxy.scoring._meaning import doubts_of, missing, partial_views, reach
 from jaxproxy.scoring._reasons import reason_of
 from jaxproxy.scoring._score import make_scorer
@@ -41,6 +42,19 @@ class Population(NamedTuple):
     """Proxy name -> model name -> why the score that there is means nothing."""
     notes: dict[str, tuple[str, ...]]
     """Model name -> what proxies do not see of the model, or saw otherwise."""
+    coverage: dict[str, dict[str, Coverage]]
+    """Proxy name -> model name -> how many matrices the score that there is counts."""
+
+    def partial(self) -> dict[str, dict[str, str]]:
+        """Returns proxy name -> model name -> what a score that misses matrices counts.
+
+        As in ``{"capacity": {"vit": "1 of 16 matrices"}}``.
+        """
+        texts = {
+            proxy: {name: str(one) for name, one in seen.items() if one.missed}
+            for proxy, seen in self.coverage.items()
+        }
+        return {proxy: named for proxy, named in texts.items() if named}
 
 
 def population(
@@ -102,7 +116,19 @@ def population(
             valid[proxy][where] = [not doubt for doubt in result.doubts]
             doubts[proxy] |= _without_none(members, result.doubts)
     notes = {name: _notes(name, found) for name, found in known.items()}
-    return Population(names, scores, valid, refused, len(groups), doubts, notes)
+    covered = {p.name: _covered(p, known, refused[p.name]) for p in chosen}
+    return Population(
+        names, scores, valid, refused, len(groups), doubts, notes, covered
+    )
+
+
+def _covered(
+    proxy: Proxy, known: Mapping[str, Anatomy], refused: Mapping[str, str]
+) -> dict[str, Coverage]:
+    """Returns what the scores of a proxy count of the models that have one."""
+    scored = {name: found for name, found in known.items() if name not in refused}
+    seen = {name: coverage(proxy, found) for name, found in scored.items()}
+    return {name: one for name, one in seen.items() if one is not None}
 
 
 def _without_none(names: Sequence[str], texts: Sequence[str]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """What can be said of anybody's Flax model without running it."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable
 from inspect import signature
 from typing import Any, NamedTuple, Unpack
@@ -44,6 +45,8 @@ class Anatomy(NamedTuple):
     """Fewest values of one image that a BatchNorm has for a channel, if any has."""
     matrices: tuple[str, ...]
     """Names of parameter tensors of two axes or more."""
+    matrix_kinds: tuple[str, ...]
+    """Their kinds, such as ``"conv_w"``; each proxy counts those of some."""
     uncounted: tuple[str, ...]
     """Those of them that are in no layer that is known, so that few proxies count."""
     taps: tuple["Seen", ...]
@@ -65,6 +68,7 @@ class Anatomy(NamedTuple):
                 f"multiply-adds of one input: {self.num_macs}",
                 f"output of one input: {_shaped(self.output) or 'a number'}",
                 f"loss: {self.loss or 'none by default, give loss='}",
+                f"matrices by kind: {_by_kind(self.matrix_kinds)}",
                 f"matrices that are not counted: {left or 'none'}",
                 *(line.rstrip() for line in table),
             )
@@ -94,6 +98,12 @@ def inspect(model: Model, x: Array, **use: Unpack[Use]) -> Anatomy:
       ValueError: as there.
     """
     return anatomy("the model", model, x, Usage(**use))
+
+
+def _by_kind(kinds: tuple[str, ...]) -> str:
+    """Returns how many there are of each kind: ``conv_w 1, linear_w 13``."""
+    counts = sorted(Counter(kinds).items())
+    return ", ".join(f"{kind} {count}" for kind, count in counts) or "none"
 
 
 def _shaped(shape: tuple[int, ...]) -> str:
@@ -192,6 +202,7 @@ def anatomy(name: str, model: Model, x: Array, use: Usage = PLAIN) -> Anatomy:
         kinds=_kinds(seen.recorder.kinds, output, real),
         num_normalised=min(seen.normalised, default=None),
         matrices=tuple(seen.matrices),
+        matrix_kinds=tuple(seen.matrices.values()),
         uncounted=tuple(n for n, kind in seen.matrices.items() if kind == "other_w"),
         structure=trace.digest,
         taps=tuple(seen.taps),
