@@ -157,7 +157,7 @@ def reading(name: str, num: int) -> dict[str, Any]:
 def merge(folder: str) -> dict[str, Any]:
     """Returns seconds, memory and size of the file that a run is merged into."""
     try:
-        from jaxproxy.runs import merge_run
+        from jaxproxy import merge_run
     except ImportError:  # versions before had none
         return {}
     import pyarrow.parquet  # noqa: F401  (which has memory of its own)

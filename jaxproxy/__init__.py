@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from jaxproxy.analysis import correlate, load_truth, rescore
     from jaxproxy.measure import Meter, Setup
     from jaxproxy.proxies import PROXIES, Proxy
-    from jaxproxy.runs import Run, open_run
+    from jaxproxy.runs import Run, merge_run, open_run
     from jaxproxy.scoring import (
         Scorer,
         make_scorer,
@@ -44,6 +44,7 @@ __all__ = [
     "inspect",
     "load_truth",
     "make_scorer",
+    "merge_run",
     "meters",
     "open_run",
     "ops",
@@ -63,7 +64,7 @@ _HOMES = {
     "analysis": ("correlate", "load_truth", "rescore"),
     "measure": ("Meter", "Setup"),
     "proxies": ("PROXIES", "Proxy"),
-    "runs": ("Run", "open_run"),
+    "runs": ("Run", "merge_run", "open_run"),
     "scoring": (
         *("Scorer", "make_scorer", "population"),
         *("prune_live", "score", "search_live", "sweep"),

@@ -97,13 +97,9 @@ def population(
     valid = {p.name: np.zeros(len(names), bool) for p in chosen}
     refused = {p.name: dict(unusable) for p in chosen}
     doubts: dict[str, dict[str, str]] = {p.name: {} for p in chosen}
-    options: dict[str, Any] = {
-        "fidelity": Fidelity(width=1, cells=1, batch_size=len(x)),
-        "seeds": seeds,
-        "images": images,
-        "labels": labels,
-        "devices": 1,
-    }
+    options: dict[str, Any] = {"seeds": seeds, "images": images, "labels": labels}
+    size = Fidelity(width=1, cells=1, batch_size=len(x))
+    options |= {"fidelity": size, "devices": 1}
     for members in groups:
         found = known[members[0]]
         space = model_space({name: models[name] for name in members}, x, found, usage)
