@@ -99,10 +99,7 @@ def population(
     doubts: dict[str, dict[str, str]] = {p.name: {} for p in chosen}
     options: dict[str, Any] = {
         "fidelity": Fidelity(width=1, cells=1, batch_size=len(x)),
-        "seeds": seeds,
-        "images": images,
-        "labels": labels,
-        "devices": 1,
+        **{"seeds": seeds, "images": images, "labels": labels, "devices": 1},
     }
     for members in groups:
         found = known[members[0]]
@@ -116,10 +113,8 @@ def population(
             valid[proxy][where] = [not doubt for doubt in result.doubts]
             doubts[proxy] |= _without_none(members, result.doubts)
     notes = {name: _notes(name, found) for name, found in known.items()}
-    covered = {p.name: _covered(p, known, refused[p.name]) for p in chosen}
-    return Population(
-        names, scores, valid, refused, len(groups), doubts, notes, covered
-    )
+    seen = {p.name: _covered(p, known, refused[p.name]) for p in chosen}
+    return Population(names, scores, valid, refused, len(groups), doubts, notes, seen)
 
 
 def _covered(
