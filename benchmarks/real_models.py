@@ -63,7 +63,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     models = real_models()
-    records = {}
+    versions = {"jax": jax.__version__, "flax": flax.__version__}
+    records: dict[str, Any] = {}
+    report = {**conditions(0), "versions": versions, "proxies": args.proxies}
     for name in args.models:
         records[name] = record(name, models[name], args.proxies)
         one = records[name]
@@ -74,8 +76,8 @@ def main() -> None:
             f"{len(one['refused'])} refused  {one['seconds']:.0f} s",
             flush=True,
         )
-    versions = {"jax": jax.__version__, "flax": flax.__version__}
-    write({**conditions(0), "versions": versions, "models": records}, args.out)
+        # After each, since all of them take a while.
+        write({**report, "models": records}, args.out)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,16 @@ class Layer(NamedTuple):
     """How many axes its tensors have by name; more are of layers in a stack."""
     shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
     """Of its tensors, where it was seen to be called."""
+    places: tuple[int, ...] = ()
+    """Axes of the features in the output, from its end; the last ones by default."""
+    columns: tuple[int, ...] = ()
+    """Axes of the features in the kernel, from its end, where they say their number."""
+
+    def num_outputs(self, shape: tuple[int, ...]) -> int:
+        """Returns how many features a layer has whose kernel has a shape."""
+        if self.columns:
+            return math.prod(shape[axis] for axis in self.columns)
+        return math.prod(self.features)
 
     def stack(self, name: str, weight: Array) -> tuple[int, ...]:
         """Returns the shape of the stack that a tensor of the layer is of.
@@ -59,6 +69,8 @@ _KINDS: dict[type, str] = {
 
 def find_layer(module: object) -> Layer | None:
     """What is known of a module of either dialect, if it is a layer."""
+    if isinstance(module, linen.Einsum | nnx.Einsum):
+        return _einsum(module.einsum_str)
     kind = next((kind for t, kind in _KINDS.items() if isinstance(module, t)), None)
     if kind is None:
         return None
@@ -78,16 +90,49 @@ def find_layer(module: object) -> Layer | None:
     return Layer(kind, features, (("kernel", kernel), ("bias", bias)))
 
 
+def _einsum(text: str | None) -> Layer | None:
+    """Returns the linear layer of an einsum of inputs and a kernel, if it is one.
+
+    ``btc,tn->bnc`` is a dense layer over t whose n outputs are the axis before the
+    last. No layer is known of a kernel that has an axis for each input too, as that of
+    a mixture of experts, nor of inputs whose first axis is not that of the outputs.
+    """
+    inputs, _, rest = (text or "").replace(" ", "").partition(",")
+    kernel, _, outputs = rest.partition("->")
+    if "..." in outputs and not outputs.startswith("..."):
+        return None
+    images = (inputs.startswith("..."), outputs.startswith("..."))
+    if images != (True, True) and inputs[:1] != outputs[:1]:
+        return None
+    inputs, kernel, outputs = (
+        one.replace("...", "") for one in (inputs, kernel, outputs)
+    )
+    shared = set(kernel) & set(inputs)
+    if not kernel or not shared or shared & set(outputs):
+        return None
+    own = [letter for letter in outputs if letter in kernel]
+    if set(kernel) != shared | set(own) or not own:
+        return None
+    places = tuple(outputs.index(letter) - len(outputs) for letter in own)
+    # How many each of them has is known of the kernel alone.
+    columns = tuple(kernel.index(letter) - len(kernel) for letter in own)
+    axes = (("kernel", len(kernel)), ("bias", len(own)))
+    return Layer("linear", (0,) * len(own), axes, (), places, columns)
+
+
 def _number(axes: Any) -> int:
     return 1 if isinstance(axes, int) else len(axes)
 
 
 def _tap_output(name: str, y: Array, layer: Layer, tap: Any) -> Array:
     """An output through its tap, with all features in one last axis."""
-    if len(layer.features) < 2:
+    if len(layer.features) < 2 and layer.places in ((), (-1,)):
         return tap(name, y, layer.kind)
-    flat = y.reshape(*y.shape[: -len(layer.features)], -1)
-    return tap(name, flat, layer.kind).reshape(y.shape)
+    last = tuple(range(-len(layer.features), 0))
+    moved = jnp.moveaxis(y, layer.places or last, last)
+    flat = moved.reshape(*moved.shape[: -len(last)], -1)
+    tapped = tap(name, flat, layer.kind).reshape(moved.shape)
+    return jnp.moveaxis(tapped, last, layer.places or last)
 
 
 def tap_input(x: Array, tap: Any, norm: str) -> Array:
@@ -187,7 +232,7 @@ def draw_weights(scheme: str | None, key: Array, params: Any, layers: Any) -> An
             return jnp.ones_like(own)
         layer = layers[tuple(names[:-1])]
         shape = own.shape[len(layer.stack(names[-1], own)) :]
-        outputs = math.prod(layer.features)
+        outputs = layer.num_outputs(shape)
         window = math.prod(shape[:-2]) if kind == "conv_w" else 1
         z = numbers.reshape(own.shape)
         return WEIGHTS[scheme](z, math.prod(shape) // outputs, window * outputs)

@@ -112,10 +112,8 @@ def population(
             valid[proxy][where] = [not doubt for doubt in result.doubts]
             doubts[proxy] |= _without_none(members, result.doubts)
     notes = {name: _notes(name, found) for name, found in known.items()}
-    covered = {p.name: _covered(p, known, refused[p.name]) for p in chosen}
-    return Population(
-        names, scores, valid, refused, len(groups), doubts, notes, covered
-    )
+    seen = {p.name: _covered(p, known, refused[p.name]) for p in chosen}
+    return Population(names, scores, valid, refused, len(groups), doubts, notes, seen)
 
 
 def _covered(
