@@ -50,7 +50,8 @@ class Score(TruthOptions):
     space: Annotated[Positional[str], arg(metavar="SPACE")]
     """Search space, such as nasbench201 or 'autoformer(size=small)'."""
     out: Folder
-    """Run folder: new, or holding a run of the same request and settings."""
+    """Run folder, or URL such as s3://bucket/run: new, or holding a run of the same
+    request and settings."""
     proxies: Names = ("intrain",)
     """Proxies, variants and ensembles, such as intrain 'capacity(depth=sqrt)' vote."""
     sample: Number = None
@@ -131,14 +132,14 @@ class Score(TruthOptions):
             print("jaxproxy: error:", one_line(error), file=sys.stderr)
             return OTHER_RUN
         if self.no_steal and len(run.done()) < (num_parts(run) or 0):
-            show(f"this share is done; others' parts of {self.out} are not")
+            show(f"this share is done; others' parts of {run.path} are not")
             return PENDING
         show(words.settings(run), speed)
         first = column_names(self.proxies)[0]
         show(tables.proxy_table(run), tables.top_table(run, first))
         if truths:
             show(*tables.correlation_tables(correlations(run, truths)))
-        show(f"the run is in {self.out}")
+        show(f"the run is in {run.path}")
         return 0
 
     def _truths(self, space: "Space", codes: "np.ndarray") -> "list[Truth]":

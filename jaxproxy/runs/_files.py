@@ -1,5 +1,6 @@
 """Files that are there completely or not at all, and errors of one line (host code)."""
 
+import errno
 import os
 import re
 import uuid
@@ -8,6 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
+# What file systems without hard links answer, such as exFAT and some of FUSE.
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
 class StoreError(ValueError):
@@ -33,6 +36,41 @@ def write_file(file: Path, data: bytes) -> None:
     Raises:
       StoreError: disk full, no permission, no such folder, ...; the file is as it was.
     """
+    with _temporary(file, data) as temporary:
+        os.replace(temporary, file)
+
+
+def create_file(file: Path, data: bytes) -> bool:
+    """Writes a file if there is none, and returns whether it did.
+
+    Of several processes that try at once, on one machine or on several that share the
+    folder by NFS, one does. A hard link is made of a whole file, for a file that is
+    opened exclusively could be read before it is written.
+
+    Raises:
+      StoreError: disk full, no permission, no such folder, ...
+    """
+    with _temporary(file, data) as temporary:
+        try:
+            os.link(temporary, file)
+        except FileExistsError:
+            # NFS: the answer to a link that was made may be lost and the call repeated
+            return os.stat(temporary).st_nlink == 2
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            if file.exists():
+                return False
+            os.replace(temporary, file)
+    return True
+
+
+@contextmanager
+def _temporary(file: Path, data: bytes) -> Iterator[Path]:
+    """Yields a whole and durable file that is to become another; errors have one line.
+
+    It is removed in the end, unless it was renamed.
+    """
     # a name of its own for each attempt: two processes must not share one
     temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}.tmp")
     try:
@@ -41,33 +79,9 @@ def write_file(file: Path, data: bytes) -> None:
                 stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
-            os.replace(temporary, file)
+            yield temporary
     finally:
         with suppress(OSError):  # gone after the rename
-            temporary.unlink()
-
-
-def create_file(file: Path, data: bytes) -> bool:
-    """Writes a file unless there is one; returns whether it was written.
-
-    Of several processes that try at once, one does, and all see the whole file: a hard
-    link to a finished file is made or not, on network disks too.
-
-    Raises:
-      StoreError: as :func:`write_file`.
-    """
-    temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}.tmp")
-    write_file(temporary, data)
-    try:
-        with one_line_errors("write", file):
-            os.link(temporary, file)
-        return True
-    except StoreError as error:
-        if isinstance(error.__cause__, FileExistsError):
-            return False
-        raise
-    finally:
-        with suppress(OSError):
             temporary.unlink()
 
 

@@ -1,17 +1,13 @@
 """What defines the numbers of a run, compared with what is asked for (host code)."""
 
 import logging
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any
 
 from jaxproxy.runs._files import StoreError
 
 _LOGGER = logging.getLogger("jaxproxy")
 _ENVIRONMENT = "environment"  # the manifest's one key that may differ on resume
-
-
-class OtherRunError(StoreError):
-    """A folder holds a run of other settings, and will tomorrow."""
 
 
 def _complete(manifest: dict[str, Any]) -> dict[str, Any]:
@@ -31,13 +27,20 @@ def _complete(manifest: dict[str, Any]) -> dict[str, Any]:
     return {**manifest, "scorer": {**scorer, "fidelity": fidelity, "jax": flags}}
 
 
-def check_same(path: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
-    """Raises OtherRunError unless two manifests agree, environments aside.
+class OtherRunError(StoreError):
+    """A folder holds a run of another request, or with other settings."""
+
+
+def check_same(path: PurePath, there: dict[str, Any], here: dict[str, Any]) -> None:
+    """Compares two manifests, environments aside.
 
     Args:
       path: the run folder, for messages.
       there: the manifest of the run.
       here: the manifest of what is asked for.
+
+    Raises:
+      OtherRunError: they differ; the message has each key and both values.
     """
     there, here = _leaves(_complete(there)), _leaves(_complete(here))
     refused, notes = [], []
@@ -59,7 +62,7 @@ class ForeignError(StoreError):
     """A manifest that can be read, and is none of a run."""
 
 
-def check_manifest(file: Path, manifest: Any) -> dict[str, Any]:
+def check_manifest(file: PurePath, manifest: Any) -> dict[str, Any]:
     """Returns a manifest.
 
     Raises:

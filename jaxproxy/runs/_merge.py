@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from jaxproxy.runs._files import StoreError, one_line_errors
+from jaxproxy.runs._remote import is_url
 from jaxproxy.runs._store import Run
 
 if TYPE_CHECKING:  # pyarrow takes long to import; a command that needs no run must not
@@ -69,6 +70,8 @@ def merge_run(
       StoreError: the run is not finished or damaged, a file is there already or cannot
         be written, or what is read back differs; no part is deleted then.
     """
+    if delete_parts and is_url(run.path):
+        raise StoreError(f"{run.path} is no folder of this machine: delete parts there")
     out, numbers = Path(out), sorted(run.done())
     index = _index(run, numbers)
     first = run.part(numbers[0]).schema
@@ -218,7 +221,8 @@ def _same_column(a: pa.Array, b: pa.Array) -> bool:
 
 def _delete(run: Run, numbers: list[int], has_readings: bool) -> int:
     """Removes the files of parts; scores first, for they say that a part is there."""
-    folders = [run.path, *([run.path / _READINGS] if has_readings else [])]
+    path = Path(run.path)
+    folders = [path, *([path / _READINGS] if has_readings else [])]
     for folder in folders:
         for number in numbers:
             file = folder / f"part-{number:06d}.parquet"

@@ -52,7 +52,7 @@ class MergedRun(Run):
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Returns the scores, in the order of the request."""
-        return _read(self.path, columns)
+        return _read(Path(self.path), columns)
 
     def part(self, number: int, columns: Sequence[str] | None = None) -> pa.Table:
         """Returns the scores, which are all in part 0."""
@@ -66,7 +66,7 @@ class MergedRun(Run):
         """Yields the readings, a row group at a time."""
         import pyarrow.parquet as pq
 
-        file = readings_file(self.path)
+        file = readings_file(Path(self.path))
         if not file.exists():
             raise StoreError(f"{self.path} has no readings beside it: no {file.name}")
         _check_columns(file, pq.read_schema(file).names, columns)

@@ -1,21 +1,20 @@
-"""Parts as Parquet files: written with their manifest, read, examined (host code)."""
+"""Tables as Parquet files, which say where they come from (host code)."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from jaxproxy.runs._files import StoreError, is_temporary, one_line_errors
+from jaxproxy.runs._files import StoreError
+from jaxproxy.runs._local import Files
 
 if TYPE_CHECKING:  # pyarrow takes long to import; a command that needs no run must not
     import pyarrow as pa
 
-Columns: TypeAlias = Sequence[str] | None
 
-PART = re.compile(r"part-(\d{6,})\.parquet")
+Columns: TypeAlias = Sequence[str] | None
 
 
 class DamagedError(StoreError):
@@ -38,43 +37,49 @@ def to_parquet(table: pa.Table, manifest: dict[str, Any], readings: bool) -> byt
     return sink.getvalue().to_pybytes()
 
 
-def read(file: Path, columns: Columns = None) -> pa.Table:
+def read_parquet(files: Files, name: str, columns: Columns = None) -> pa.Table:
+    """Returns the table of a file, all columns or those wanted.
+
+    Raises:
+      DamagedError: its content is damaged.
+      StoreError: the system cannot read it, or no such column.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        with open(file, "rb") as stream:
+        with files.read(name) as stream:
             parquet = pq.ParquetFile(stream, page_checksum_verification=True)
             names = parquet.schema_arrow.names
             table = parquet.read(columns=None if columns is None else list(columns))
     except (pa.ArrowException, OSError) as error:
-        raise unreadable(file, error) from error
+        raise unreadable(files.path / name, error) from error
     for column in columns or ():
         if column not in names:
             raise StoreError(f"unknown column {column!r}; choose from {sorted(names)}")
     return table
 
 
-def unreadable(file: Path, error: Exception) -> StoreError:
+def num_rows(files: Files, name: str) -> int:
+    """Returns how many rows the table of a file has; reads no more than its end.
+
+    Raises:
+      StoreError: as :func:`read_parquet`.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with files.read(name) as stream:
+            return pq.read_metadata(stream).num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise unreadable(files.path / name, error) from error
+
+
+def unreadable(file: PurePath, error: Exception) -> StoreError:
+    """Returns the error of a file that cannot be read."""
     # with an errno it is the system that fails (no permission, a lost mount), which
     # must not count as damage: the file may be fine
     kind = StoreError if getattr(error, "errno", None) else DamagedError
     reason = str(error).partition("\n")[0]
     return kind(f"cannot read {file} ({reason}); Run.fsck() removes damaged files")
-
-
-def examine(folder: Path) -> tuple[dict[str, dict[bytes, bytes]], dict[Path, str]]:
-    """Reads all; returns the metadata of the good parts, and what is wrong."""
-    good: dict[str, dict[bytes, bytes]] = {}
-    problems: dict[Path, str] = {}
-    with one_line_errors("list", folder):
-        files = sorted(folder.iterdir()) if folder.exists() else ()
-    for file in files:
-        if is_temporary(file.name):
-            problems[file] = "leftover temporary file"
-        elif PART.fullmatch(file.name):
-            try:
-                good[file.name] = read(file).schema.metadata or {}
-            except DamagedError:
-                problems[file] = "unreadable"
-    return good, problems

@@ -17,28 +17,29 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from jaxproxy.runs._files import (
     StoreError,
-    create_file,
     is_temporary,
     one_line_errors,
     write_file,
 )
+from jaxproxy.runs._local import Files, LocalFiles
 from jaxproxy.runs._manifest import ForeignError, check_manifest, check_same
 from jaxproxy.runs._parquet import (
-    PART,
     Columns,
     DamagedError,
-    examine,
-    read,
+    num_rows,
+    read_parquet,
     to_parquet,
     unreadable,
 )
+from jaxproxy.runs._remote import RemoteFiles, is_url
 
 if TYPE_CHECKING:  # pyarrow takes long to import; a command that needs no run must not
     import pyarrow as pa
@@ -47,20 +48,26 @@ if TYPE_CHECKING:  # pyarrow takes long to import; a command that needs no run m
 _MANIFEST = "_manifest.json"
 _READINGS = "_readings"
 WORKERS = "_workers"
+_PART = re.compile(r"part-(\d{6,})\.parquet")
 
 
 class Run:
     """A run folder. ``Run(path)`` touches no disk; use :meth:`create` or :meth:`open`.
 
-    Several processes may write different parts of one run.
+    Several processes, on several machines, may write parts of one run.
 
     Attributes:
-      path: the folder.
+      files: where it is kept.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Names the folder; the way to :meth:`fsck` one that does not open."""
-        self.path = Path(path)
+        self.files: Files = RemoteFiles(path) if is_url(path) else LocalFiles(path)
+
+    @property
+    def path(self) -> PurePath:
+        """The folder, or the URL of a bucket's."""
+        return self.files.path
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], manifest: dict[str, Any]) -> Run:
@@ -72,19 +79,21 @@ class Run:
             Differences under the key ``environment`` are logged.
 
         Raises:
-          StoreError: the folder holds something else, or a run with another manifest
-            (the message names each key that differs and both values), or cannot be
-            written; or the manifest describes no scorer.
+          OtherRunError: a run with another manifest; the message names each key that
+            differs and both values, and nothing was written.
+          StoreError: the folder holds something else, or cannot be written; or the
+            manifest describes no scorer.
         """
         run, manifest = cls(path), json.loads(json.dumps(manifest))  # tuples to lists
         check_manifest(run.path / _MANIFEST, manifest)
-        with one_line_errors("create", run.path):
-            run.path.mkdir(parents=True, exist_ok=True)
-            names = {n for n in os.listdir(run.path) if not is_temporary(n)}
+        if isinstance(run.files, LocalFiles):
+            run.files.make()
+        names = set(run.files.names())
         if names <= {_READINGS, WORKERS}:
-            # Of several that begin at once, the first decides; the others compare.
-            create_file(run.path / _MANIFEST, json.dumps(manifest, indent=2).encode())
-        elif _MANIFEST not in names:
+            # whoever is first; the others compare, as those who resume do
+            data = json.dumps(manifest, indent=2).encode()
+            run.files.put_if_absent(_MANIFEST, data)
+        elif _MANIFEST not in names and not run.files.exists(_MANIFEST):  # an old list
             raise StoreError(
                 f"{run.path} is not empty and not a run (it has {min(names)!r} but no "
                 f"{_MANIFEST}); choose a new folder"
@@ -108,8 +117,9 @@ class Run:
         """What defines the numbers of this run, as it was created."""
         file = self.path / _MANIFEST
         try:
-            return check_manifest(file, json.loads(file.read_text("utf-8")))
-        except ForeignError:
+            with self.files.read(_MANIFEST) as stream:
+                return check_manifest(file, json.loads(stream.read().decode("utf-8")))
+        except StoreError:
             raise
         except FileNotFoundError:
             raise StoreError(f"{self.path} is not a run: no {_MANIFEST}") from None
@@ -118,13 +128,16 @@ class Run:
 
     def done(self) -> set[int]:
         """Numbers of the finished parts."""
-        with one_line_errors("list", self.path):
-            matches = [PART.fullmatch(name) for name in os.listdir(self.path)]
+        matches = [_PART.fullmatch(name) for name in self.files.names()]
         return {int(match[1]) for match in matches if match}
 
     def has_part(self, number: int) -> bool:
         """Whether a part is finished."""
-        return (self.path / f"part-{number:06d}.parquet").exists()
+        return self.files.exists(f"part-{number:06d}.parquet")
+
+    def num_rows(self, number: int) -> int:
+        """How many architectures a finished part has."""
+        return num_rows(self.files, f"part-{number:06d}.parquet")
 
     def write_part(
         self, number: int, rows: pa.Table, readings: pa.Table | None = None
@@ -141,13 +154,11 @@ class Run:
         """
         name = f"part-{number:06d}.parquet"
         if readings is not None:
-            folder = self.path / _READINGS
-            with one_line_errors("create", folder):
-                folder.mkdir(exist_ok=True)
-            write_file(folder / name, to_parquet(readings, self.manifest, False))
+            data = to_parquet(readings, self.manifest, False)
+            self.files.put(f"{_READINGS}/{name}", data)
         # last, because this file says that the part is finished
         data = to_parquet(rows, self.manifest, readings is not None)
-        write_file(self.path / name, data)
+        self.files.put(name, data)
 
     def table(self, columns: Columns = None) -> pa.Table:
         """The scores of all finished parts, sorted by ``index``.
@@ -161,7 +172,7 @@ class Run:
         import pyarrow as pa
 
         wanted = None if columns is None else list(dict.fromkeys([*columns, "index"]))
-        table = pa.concat_tables(self._parts(self.path, wanted)).sort_by("index")
+        table = pa.concat_tables(self._parts("", wanted)).sort_by("index")
         return table if columns is None else table.select(list(columns))
 
     def part(self, number: int, columns: Columns = None) -> pa.Table:
@@ -174,7 +185,7 @@ class Run:
         Raises:
           StoreError: it is not finished or unreadable, or no such column.
         """
-        return read(self.path / f"part-{number:06d}.parquet", columns)
+        return read_parquet(self.files, f"part-{number:06d}.parquet", columns)
 
     def scores(self) -> pa.Table:
         """All columns of :meth:`table`."""
@@ -192,16 +203,16 @@ class Run:
 
     def readings_parts(self, columns: Columns = None) -> Iterator[pa.Table]:
         """As :meth:`readings`, a part at a time; all columns or those wanted."""
-        if self.done() and not (self.path / _READINGS).exists():
+        if self.done() and _READINGS not in self.files.names():
             raise StoreError(f"{self.path} keeps no readings: no proxy took any")
-        yield from self._parts(self.path / _READINGS, columns)
+        yield from self._parts(f"{_READINGS}/", columns)
 
-    def _parts(self, folder: Path, columns: Columns) -> Iterator[pa.Table]:
+    def _parts(self, folder: str, columns: Columns) -> Iterator[pa.Table]:
         names = [f"part-{number:06d}.parquet" for number in sorted(self.done())]
         if not names:
             raise StoreError(f"{self.path} has no finished part yet; resume the run")
         for name in names:
-            yield read(folder / name, columns)
+            yield read_parquet(self.files, folder + name, columns)
 
     def fsck(self, delete: bool = True) -> list[str]:
         """Finds and removes what an accident left, so that the run can be resumed.
@@ -219,16 +230,22 @@ class Run:
         Raises:
           StoreError: the folder is no run, or a file cannot be accessed or removed.
         """
-        scores, problems = examine(self.path)
-        readings, unreadable = examine(self.path / _READINGS)
-        problems |= unreadable | examine(self.path / WORKERS)[1]
+        if not isinstance(self.files, LocalFiles):
+            raise StoreError(
+                f"{self.path} is no folder of this machine, and fsck needs one; a "
+                "store of whole objects leaves nothing behind"
+            )
+        path = self.files.path
+        scores, problems = _examine(path)
+        readings, unreadable = _examine(path / _READINGS)
+        problems |= unreadable | _examine(path / WORKERS)[1]
         for name in scores:
             if scores[name].get(b"jaxproxy_readings") == b"1" and name not in readings:
-                problems[self.path / name] = "scores without their readings"
+                problems[path / name] = "scores without their readings"
         for name in readings.keys() - scores.keys():
-            problems[self.path / _READINGS / name] = "readings without their scores"
+            problems[path / _READINGS / name] = "readings without their scores"
         copy = next(iter(scores.values()), {}).get(b"jaxproxy_manifest")
-        manifest = self.path / _MANIFEST
+        manifest = path / _MANIFEST
         try:
             _ = self.manifest
         except DamagedError:
@@ -242,4 +259,22 @@ class Run:
                 file.unlink(missing_ok=True)
         if delete and copy and manifest in problems:
             write_file(manifest, copy)
-        return [f"{f.relative_to(self.path)}: {why}" for f, why in problems.items()]
+        return [f"{f.relative_to(path)}: {why}" for f, why in problems.items()]
+
+
+def _examine(folder: Path) -> tuple[dict[str, dict[bytes, bytes]], dict[Path, str]]:
+    """Reads all; returns the metadata of the good parts, and what is wrong."""
+    good: dict[str, dict[bytes, bytes]] = {}
+    problems: dict[Path, str] = {}
+    with one_line_errors("list", folder):
+        files = sorted(folder.iterdir()) if folder.exists() else ()
+    for file in files:
+        if is_temporary(file.name):
+            problems[file] = "leftover temporary file"
+        elif _PART.fullmatch(file.name):
+            try:
+                table = read_parquet(LocalFiles(folder), file.name)
+                good[file.name] = table.schema.metadata or {}
+            except DamagedError:
+                problems[file] = "unreadable"
+    return good, problems

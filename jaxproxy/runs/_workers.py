@@ -11,10 +11,10 @@ import math
 import os
 import platform
 import time
-from pathlib import Path
+from contextlib import suppress
 from typing import Any, NamedTuple
 
-from jaxproxy.runs._files import StoreError, one_line_errors, write_file
+from jaxproxy.runs._files import StoreError
 from jaxproxy.runs._store import WORKERS, Run
 
 SILENT_SECONDS = 120.0
@@ -59,9 +59,7 @@ class Reporter:
 
     def __init__(self, run: Run, name: str) -> None:
         """Says that a worker has begun."""
-        self._folder = run.path / WORKERS
-        with one_line_errors("create", self._folder):
-            self._folder.mkdir(exist_ok=True)
+        self._files = run.files
         now, host = time.time(), platform.node()
         self._last = Report(name, host, os.getpid(), now, now, 0, 0, None, "working")
         self._write()
@@ -86,8 +84,9 @@ class Reporter:
 
     def _write(self) -> None:
         self._last = self._last._replace(updated=time.time())
-        file = self._folder / f"{self._last.name}.json"
-        write_file(file, json.dumps(self._last._asdict()).encode())
+        data = json.dumps(self._last._asdict()).encode()
+        with suppress(StoreError):  # what is shown is no reason to stop
+            self._files.put(f"{WORKERS}/{self._last.name}.json", data)
 
 
 class Status(NamedTuple):
@@ -123,14 +122,10 @@ def status(run: Run, now: float | None = None) -> Status:
     Raises:
       StoreError: the folder is no run, or cannot be read.
     """
-    import pyarrow.parquet as pq
-
     now = time.time() if now is None else now
     numbers = sorted(run.done())
-    files = [run.path / f"part-{number:06d}.parquet" for number in numbers]
-    with one_line_errors("read", run.path):
-        archs = sum(pq.read_metadata(file).num_rows for file in files)
-    workers = _reports(run.path / WORKERS)
+    archs = sum(run.num_rows(number) for number in numbers)
+    workers = _reports(run)
     alive = [w for w in workers if is_alive(w, now)]
     rate = sum(w.rate for w in alive if math.isfinite(w.rate)) or math.nan
     total = run.manifest.get("num_archs")
@@ -151,18 +146,18 @@ def is_alive(report: Report, now: float) -> bool:
     return report.state == "working" and now - report.updated < SILENT_SECONDS
 
 
-def _reports(folder: Path) -> list[Report]:
-    if not folder.is_dir():
-        return []
+def _reports(run: Run) -> list[Report]:
+    names = run.files.names(WORKERS) if WORKERS in run.files.names() else []
     found = []
-    with one_line_errors("list", folder):
-        files = sorted(folder.glob("[!.]*.json"))
-    for file in files:
+    for name in sorted(name for name in names if name.endswith(".json")):
         try:
-            fields: dict[str, Any] = json.loads(file.read_text("utf-8"))
+            with run.files.read(f"{WORKERS}/{name}") as stream:
+                fields: dict[str, Any] = json.loads(stream.read().decode("utf-8"))
             found.append(Report(**fields))
         except FileNotFoundError:
             continue
         except (OSError, ValueError, TypeError) as error:
-            raise StoreError(f"cannot read {file}: {error}") from error
+            raise StoreError(
+                f"cannot read {run.path / WORKERS / name}: {error}"
+            ) from error
     return found

@@ -13,7 +13,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from jaxproxy.runs import Run
+from jaxproxy.runs import Run, is_url
 from jaxproxy.scoring._hand_out import hand_out
 from jaxproxy.scoring._plan import Part, Plan
 from jaxproxy.scoring._progress import caught_signals, show_progress
@@ -143,7 +143,7 @@ class _Actors:
             max_task_retries=-1,
             runtime_env={"env_vars": _environment()},
         )
-        path = os.path.abspath(run.path)
+        path = str(run.path) if is_url(run.path) else os.path.abspath(run.path)
         self._actors: list[Any] = [actor.remote(make, path) for _ in range(size)]
 
     def submit(self, worker: int, number: int) -> Any:

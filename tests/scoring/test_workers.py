@@ -123,9 +123,9 @@ def test_of_two_that_begin_at_once_one_decides(
     scorer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both have looked and seen nothing; the second finds a manifest."""
-    from jaxproxy.runs import _store
+    from jaxproxy.runs import _local
 
-    create, calls, first = _store.create_file, [], []
+    create, calls, first = _local.create_file, [], []
 
     def slowly(file: Path, data: bytes) -> bool:
         calls.append(data)
@@ -136,7 +136,7 @@ def test_of_two_that_begin_at_once_one_decides(
         assert not written
         return written
 
-    monkeypatch.setattr(_store, "create_file", slowly)
+    monkeypatch.setattr(_local, "create_file", slowly)
     _, run = plan_sweep(scorer, CODES, tmp_path / "run", **CUT)
     assert "day" in run.manifest["environment"]
     assert run.manifest == first[0].manifest
