@@ -108,7 +108,8 @@ def _einsum(text: str | None) -> Layer | None:
         one.replace("...", "") for one in (inputs, kernel, outputs)
     )
     shared = set(kernel) & set(inputs)
-    if not kernel or not shared or shared & set(outputs):
+    repeats = any(len(set(one)) < len(one) for one in (inputs, kernel, outputs))
+    if repeats or not shared or shared & set(outputs):
         return None
     own = [letter for letter in outputs if letter in kernel]
     if set(kernel) != shared | set(own) or not own:
