@@ -121,6 +121,9 @@ def main() -> None:
         print(repeat, *chosen.components, line(row), flush=True)
         if not repeat:
             first = chosen.components, others, tests
+            result["without_twins"] = without_twins(
+                chosen.components, codes, scores, sample, truth
+            )
             for data, test in tests.items():
                 row[data]["tau_interval"] = [*bootstrap(kendall, total, test)]
         write(args.out, result)
@@ -128,6 +131,26 @@ def main() -> None:
     result["beside"] = beside(columns, others, tests)
     result["other_seeds"] = other_seeds(names, codes, params, others, tests)
     write(args.out, result)
+
+
+def without_twins(
+    names: tuple[str, ...],
+    codes: np.ndarray,
+    scores: dict[str, np.ndarray],
+    sample: np.ndarray,
+    truth: dict[str, np.ndarray],
+) -> dict[str, Any]:
+    """The same of architectures that are isomorphic to none of the sample."""
+    canonical = np.stack([SPACE.canonical(code) for code in codes])
+    _, classes = np.unique(canonical, axis=0, return_inverse=True)
+    classes = classes.reshape(-1)
+    apart = np.flatnonzero(~np.isin(classes, classes[sample]))
+    total = score_chosen(names, {name: scores[name][apart] for name in names})
+    params = SPACE.num_params(codes[apart]).astype(float)
+    tests = {data: truth[f"{data}_test"][apart] for data in SETS}
+    row = found(total, tests, params)
+    print("without twins", len(apart), line(row), flush=True)
+    return {"num": len(apart), "finder": row, "params": found(params, tests, params)}
 
 
 def beside(
