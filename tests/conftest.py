@@ -16,6 +16,7 @@ if version("jaxlib").startswith("0.10."):  # others may not know the flag, and a
 
 import jax
 import pytest
+from helpers.long import is_long
 from xdist.scheduler import LoadFileScheduling
 
 # Tracing makes many objects that live on; looking through them again and again took a
@@ -68,3 +69,21 @@ class _ByFile(LoadFileScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _ByFile:
     """Keeps what shares compiled programs on one process."""
     return _ByFile(config, log)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Processes of xdist, which are given all paths, learn whether any was named."""
+    if not hasattr(config, "workerinput"):
+        named = config.args_source == pytest.Config.ArgsSource.ARGS
+        os.environ["JAXPROXY_LONG_TESTS"] = str(int(named))
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Leaves long tests out where no path was named."""
+    if os.environ["JAXPROXY_LONG_TESTS"] == "1":
+        return
+    left_out = [item for item in items if is_long(item.nodeid)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if not is_long(item.nodeid)]

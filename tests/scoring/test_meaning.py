@@ -169,7 +169,7 @@ def test_what_is_not_counted_is_said(caplog: pytest.LogCaptureFixture) -> None:
     """In the report and in the log."""
     hows = ("einsum", "param", "dense", "embed")
     found = jaxproxy.population({how: _Mixed(how) for how in hows}, X, ["l2_norm"])
-    names = {"einsum": "Einsum_0.kernel, s", "param": "s, w", "dense": "s",
+    names = {"einsum": "s", "param": "s, w", "dense": "s",
              "embed": "Embed_0.embedding, s"}  # fmt: skip
     for how in hows:
         (note,) = found.notes[how]
