@@ -32,7 +32,7 @@ TABLES = {
     "natsbench_sss": ("cifar10_test", "cifar100_test", "imagenet16_test"),
     "nasbench101": ("val_acc_one_run",),
 }
-INAPPLICABLE = {"natsbench_sss": {"az_nas"}}  # it has no blocks
+INAPPLICABLE = {"natsbench_sss": {"az_nas"}, "nasbench101": {"az_nas"}}  # no blocks
 SEED = 0
 
 
