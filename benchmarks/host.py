@@ -29,7 +29,7 @@ from jaxproxy.spaces import SPACES, Space
 NUM, NUM_SINGLE, NUM_MUTANTS, SEED = 10_000, 1000, 200, 0
 SMALLEST = {
     "nasbench101": Fidelity(width=4, cells=1, batch_size=1, resolution=8),
-    "mobilenetv2": Fidelity(width=4, cells=5, batch_size=1, resolution=32),
+    "mobilenetv2": Fidelity(width=4, cells=5, batch_size=2, resolution=32),
 }
 RUN_SPACES, RUN_SIZES = ("nasbench101", "mobilenetv2"), (10_000, 100_000)
 # Several processes share the file, and BLAS would take both cores.
